@@ -1,0 +1,116 @@
+//! Netfilter's hooks, the priorities at which chains run in them, and what NAT may change where.
+
+use std::fmt;
+
+/// A point of the packet's path where netfilter runs chains (linux/netfilter.h, `enum nf_inet_hooks`).
+///
+/// ```text
+///  in ─→ PREROUTING ─→ route ─→ FORWARD ──→ POSTROUTING ─→ out
+///                        │                       ↑
+///                        ↓                       │
+///                      INPUT ─→ socket ─→ route ─→ OUTPUT
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hook {
+    /// A packet came in, before it is routed.
+    Prerouting,
+    /// It is for this host, before a socket takes it.
+    Input,
+    /// It is for another host, after it is routed.
+    Forward,
+    /// This host made it, after it is routed.
+    Output,
+    /// It is about to leave.
+    Postrouting,
+}
+
+impl Hook {
+    /// All hooks in the kernel's order.
+    pub const ALL: [Self; 5] =
+        [Self::Prerouting, Self::Input, Self::Forward, Self::Output, Self::Postrouting];
+
+    /// Which side of the tuple NAT may set up here (linux/netfilter.h and nf_nat.h, `HOOK2MANIP`).
+    #[must_use]
+    pub fn manip(self) -> Option<Manip> {
+        match self {
+            Self::Prerouting | Self::Output => Some(Manip::Dst),
+            Self::Input | Self::Postrouting => Some(Manip::Src),
+            Self::Forward => None,
+        }
+    }
+
+    /// The name iptables gives the built-in chain of this hook.
+    #[must_use]
+    pub fn chain_name(self) -> &'static str {
+        match self {
+            Self::Prerouting => "PREROUTING",
+            Self::Input => "INPUT",
+            Self::Forward => "FORWARD",
+            Self::Output => "OUTPUT",
+            Self::Postrouting => "POSTROUTING",
+        }
+    }
+
+    /// The hook of a built-in iptables chain.
+    #[must_use]
+    pub fn of_chain(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.chain_name() == name)
+    }
+}
+
+impl fmt::Display for Hook {
+    /// nft's word: `prerouting`, `input` and so on.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prerouting => "prerouting",
+            Self::Input => "input",
+            Self::Forward => "forward",
+            Self::Output => "output",
+            Self::Postrouting => "postrouting",
+        })
+    }
+}
+
+/// Which half of a packet's addresses a translation changes (nf_nat.h, `enum nf_nat_manip_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Manip {
+    /// Source address and port.
+    Src,
+    /// Destination address and port.
+    Dst,
+}
+
+impl Manip {
+    /// The other half.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Src => Self::Dst,
+            Self::Dst => Self::Src,
+        }
+    }
+}
+
+/// The place of a function within a hook: lower numbers run first
+/// (linux/netfilter_ipv4.h, `enum nf_ip_hook_priorities`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Priority(pub i32);
+
+impl Priority {
+    /// Table raw.
+    pub const RAW: Self = Self(-300);
+    /// Connection tracking.
+    pub const CONNTRACK: Self = Self(-200);
+    /// Table mangle.
+    pub const MANGLE: Self = Self(-150);
+    /// Destination NAT, and un-translation of replies.
+    pub const NAT_DST: Self = Self(-100);
+    /// Table filter.
+    pub const FILTER: Self = Self(0);
+    /// Table security.
+    pub const SECURITY: Self = Self(50);
+    /// Source NAT, and un-translation of replies.
+    pub const NAT_SRC: Self = Self(100);
+    /// Confirmation of a new conntrack entry.
+    pub const CONFIRM: Self = Self(i32::MAX);
+}
