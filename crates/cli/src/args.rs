@@ -1,0 +1,171 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Where a packet really goes on Linux, and why.
+#[derive(Debug, Parser)]
+#[command(name = "natpath", version, about)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What natpath can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Follow a connection both ways through recorded hosts, and say what each rule does to it
+    Trace(TraceArguments),
+}
+
+const TRACE_HELP: &str = "\
+PROTO is tcp, udp, sctp, icmp or icmpv6 (an echo request). An IPv6 address with a port is [ADDR]:PORT.
+SRC `-` or `-:PORT` is the kernel's choice of address, for a connection that a host of the network makes
+(with --from). Without a source port an ephemeral one is taken, shown as `*`.
+
+DIR holds one directory per host, or the files of a single host: the output of iptables-save,
+`ip -j -d addr`, `ip -j route show table all`, `ip -j rule`, `sysctl -a`, `ss -H -lntup` and so on, in
+files named iptables-save, addr.json, route.json, rule.json, sysctl, sockets (see README.md).
+
+Examples:
+  natpath trace --net examples/double-dnat tcp 198.51.100.2 198.51.100.1:80
+  natpath trace --net prod --in edge:eth0 udp 203.0.113.7:5353 192.0.2.1:53
+  natpath trace --net prod --from node1 tcp - 10.96.0.10:443 mark=0x10
+  natpath trace --net prod --json icmp 10.0.0.5 10.0.0.9 | jq '.flows[].paths[].outcome'
+  natpath trace --net prod --flows flows.txt
+  echo 'tcp 10.0.0.5 10.0.0.9:22 ttl=3' | natpath trace --net prod --flows -
+
+Exit status:
+  0  every path of every flow works
+  1  some path does not
+  2  usage, or input that can't be read (message on stderr)";
+
+/// The words of `natpath trace`.
+#[derive(Debug, Args)]
+#[command(after_help = TRACE_HELP)]
+pub(crate) struct TraceArguments {
+    /// The recorded network, or a single recorded host
+    #[arg(long, value_name = "DIR")]
+    pub(crate) net: Option<PathBuf>,
+
+    /// The interface by which the first packet enters
+    #[arg(long = "in", value_name = "HOST:IFACE", conflicts_with = "from")]
+    pub(crate) enters: Option<String>,
+
+    /// The host that sends the first packet
+    #[arg(long, value_name = "HOST")]
+    pub(crate) from: Option<String>,
+
+    /// Print JSON, schema natpath.trace/1
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Also show every rule that was tried and the first match that failed, and connection tracking
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    /// Trace the flows of a file in order over one state, one flow a line; `-` is stdin
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "enters", "from", "icmp_id"])]
+    pub(crate) flows: Option<PathBuf>,
+
+    /// The identifier of an ICMP echo request [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) icmp_id: Option<u16>,
+
+    /// When to colour the text
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+
+    /// The protocol
+    #[arg(value_name = "PROTO", required_unless_present = "flows", requires = "dst")]
+    pub(crate) proto: Option<String>,
+
+    /// The source, ADDR[:PORT] or `-`
+    #[arg(value_name = "SRC[:PORT]", allow_hyphen_values = true)]
+    pub(crate) src: Option<String>,
+
+    /// The destination, ADDR[:PORT]
+    #[arg(value_name = "DST[:PORT]")]
+    pub(crate) dst: Option<String>,
+
+    /// More of the flow, as in a flows file: iface=, ttl=, mark=, size=, dscp=, uid=, gid=, src-mac=, df
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+}
+
+impl TraceArguments {
+    /// The flow of the command line in the words of a line of a flows file.
+    pub(crate) fn flow_words(&self) -> Vec<String> {
+        let mut words: Vec<String> =
+            [&self.proto, &self.src, &self.dst].into_iter().flatten().cloned().collect();
+        words.extend(self.options.iter().cloned());
+        words.extend(self.from.iter().map(|host| format!("from={host}")));
+        words.extend(self.enters.iter().map(|place| format!("in={place}")));
+        words.extend(self.icmp_id.iter().map(|id| format!("icmp-id={id}")));
+        words
+    }
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    fn words(line: &str) -> Result<Vec<String>, clap::error::ErrorKind> {
+        let all = ["natpath", "trace"].into_iter().chain(line.split_whitespace());
+        Arguments::try_parse_from(all).map_err(|error| error.kind()).map(|arguments| {
+            match arguments.command {
+                Command::Trace(trace) => trace.flow_words(),
+            }
+        })
+    }
+
+    #[test]
+    fn the_command_line_gives_the_words_of_a_flow() {
+        let check = |line: &str, expected: &str| {
+            assert_eq!(words(line).map(|words| words.join(" ")), Ok(expected.to_owned()), "{line}");
+        };
+        check("tcp 192.0.2.1 192.0.2.2:80 --json", "tcp 192.0.2.1 192.0.2.2:80");
+        check("tcp --from r - 192.0.2.2:80 -v", "tcp - 192.0.2.2:80 from=r");
+        check("tcp -:1024 192.0.2.2:80 ttl=3 df", "tcp -:1024 192.0.2.2:80 ttl=3 df");
+        check("--icmp-id 7 --in r:eth0 icmp a b", "icmp a b in=r:eth0 icmp-id=7");
+        check("--flows -", "");
+    }
+
+    #[test]
+    fn what_is_not_a_flow_is_a_usage_error() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument};
+        assert_eq!(words(""), Err(MissingRequiredArgument));
+        assert_eq!(words("tcp 192.0.2.1"), Err(MissingRequiredArgument));
+        assert_eq!(words("--flows f tcp a b"), Err(ArgumentConflict));
+        assert_eq!(words("--from r --in r:eth0 tcp a b"), Err(ArgumentConflict));
+    }
+}

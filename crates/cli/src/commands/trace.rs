@@ -1,0 +1,139 @@
+//! `natpath trace`: reads a network and flows, has the engine trace them, prints the answer.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow, bail};
+use natpath_engine::Session;
+use natpath_formats::flows::{FlowAction, FlowLine, parse};
+use natpath_formats::snapshot::read_network;
+use natpath_model::{Diagnostic, Flow, Network, Severity};
+
+use crate::args::TraceArguments;
+use crate::render::view::Traced;
+use crate::render::{json, text};
+
+/// The exit status when some path does not work.
+const FAILS: u8 = 1;
+
+/// Runs the command.
+pub(crate) fn run(arguments: &TraceArguments) -> Result<ExitCode> {
+    anstream::ColorChoice::write_global(arguments.color.into());
+    let lines = read_flows(arguments)?;
+    let network = read_snapshot(arguments)?;
+    let traces = trace_all(&network, lines, arguments.flows.as_deref())?;
+    print(&network, &traces, arguments)?;
+    let works = traces.iter().flat_map(|traced| &traced.trace.paths).all(|path| path.result.works);
+    Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(FAILS) })
+}
+
+fn read_snapshot(arguments: &TraceArguments) -> Result<Network> {
+    let Some(dir) = &arguments.net else {
+        bail!("recording the running host is not there yet\n  help: give recorded hosts with --net DIR");
+    };
+    let network = read_network(dir)?;
+    report(&network, arguments.verbose);
+    Ok(network)
+}
+
+/// Says on stderr what could not be read, and how much is not modelled.
+fn report(network: &Network, verbose: bool) {
+    let all = || network.hosts.iter().flat_map(|host| &host.diagnostics).chain(&network.diagnostics);
+    for diagnostic in all().filter(|diagnostic| verbose || diagnostic.severity == Severity::Error) {
+        anstream::eprintln!("{diagnostic}");
+    }
+    let count = |severity| all().filter(|diagnostic| diagnostic.severity == severity).count();
+    let counted = [
+        (count(Severity::Unsupported), "construct that is not modelled", "constructs that are not modelled"),
+        (count(Severity::Warning), "warning", "warnings"),
+    ];
+    let parts: Vec<_> = counted
+        .iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
+        .collect();
+    if !parts.is_empty() {
+        let hint = if verbose { "" } else { " (-v lists them)" };
+        anstream::eprintln!("natpath: the snapshot has {}{hint}", parts.join(" and "));
+    }
+}
+
+/// Reads the flows of `--flows`, or the one of the command line.
+fn read_flows(arguments: &TraceArguments) -> Result<Vec<FlowLine>> {
+    let Some(file) = &arguments.flows else {
+        let (lines, diagnostics) = parse(&arguments.flow_words().join(" "), "");
+        if let Some(first) = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error) {
+            bail!(message(first));
+        }
+        return Ok(lines);
+    };
+    let (name, text) = if file == Path::new("-") {
+        let text = io::read_to_string(io::stdin()).context("stdin can't be read")?;
+        ("stdin".to_owned(), text)
+    } else {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file).with_context(|| format!("{name} can't be read"))?;
+        (name, text)
+    };
+    let (lines, diagnostics) = parse(&text, &name);
+    for diagnostic in &diagnostics {
+        anstream::eprintln!("{diagnostic}");
+    }
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        bail!("{name} is not a list of flows");
+    }
+    if lines.is_empty() {
+        bail!("{name} holds no flow");
+    }
+    Ok(lines)
+}
+
+fn message(diagnostic: &Diagnostic) -> String {
+    match diagnostic.help.as_str() {
+        "" => diagnostic.message.clone(),
+        help => format!("{}\n  help: {help}", diagnostic.message),
+    }
+}
+
+/// Traces flow after flow over one state.
+fn trace_all(network: &Network, lines: Vec<FlowLine>, file: Option<&Path>) -> Result<Vec<Traced>> {
+    let mut session = Session::new(network);
+    let mut traces = Vec::with_capacity(lines.len());
+    for FlowLine { line, text, action } in lines {
+        let place = || file.map_or(String::new(), |file| format!("{}:{line}: ", file.display()));
+        let flow = flow_of(action).map_err(|word| {
+            anyhow!("{}`{word}` lines are not there yet\n  help: only flows can be traced", place())
+        })?;
+        let trace = session.trace(&flow).map_err(|error| anyhow!("{}{error}", place()))?;
+        traces.push(Traced { flow, text, trace });
+    }
+    Ok(traces)
+}
+
+/// The flow of a line; for another line its first word.
+fn flow_of(action: FlowAction) -> std::result::Result<Flow, &'static str> {
+    match action {
+        FlowAction::Flow(flow) => Ok(flow),
+        FlowAction::Load { .. } => Err("load"),
+        FlowAction::Forget { .. } => Err("forget"),
+        FlowAction::More { .. } => Err("more"),
+        FlowAction::Close { .. } => Err("close"),
+        FlowAction::Wait(_) => Err("wait"),
+    }
+}
+
+/// Prints to stdout; a reader that has seen enough (`| head`) is no error.
+fn print(network: &Network, traces: &[Traced], arguments: &TraceArguments) -> Result<()> {
+    let mut bytes = Vec::new();
+    if arguments.json {
+        json::write(&mut bytes, network, traces, arguments.verbose)?;
+    } else {
+        bytes = text::render(network, traces, arguments.verbose).into_bytes();
+    }
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("stdout can't be written"),
+    }
+}

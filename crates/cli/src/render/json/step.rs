@@ -1,0 +1,320 @@
+//! Steps in JSON: each has a `kind`, and after it what that kind of step knows.
+
+use natpath_engine::trace::{ChainEnd, Effect, Header, Hop, NotReached, Place, RouteStep, Step};
+use natpath_model::{CtStates, Direction, Hook, Manip, RuleRef};
+use serde::Serialize;
+
+use super::header::{PortJson, RuleJson, TupleJson};
+use crate::render::view::View;
+
+/// The steps of a hop; those of rules that did not apply only if `misses`.
+pub(crate) fn all(view: &View<'_>, hop: &Hop, misses: bool) -> Vec<StepJson> {
+    let shown = |step: &&Step| misses || !matches!(step, Step::Miss { .. });
+    hop.steps.iter().filter(shown).map(|step| convert(view, hop.host, step)).collect()
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum StepJson {
+    Conntrack {
+        hook: String,
+        state: Vec<&'static str>,
+        direction: Option<&'static str>,
+        entry: Option<EntryTuples>,
+    },
+    Chain {
+        hook: String,
+        #[serde(flatten)]
+        chain: ChainName,
+        tried: u32,
+        matched: u32,
+        end: &'static str,
+        rule: Option<RuleJson>,
+    },
+    Rule {
+        hook: String,
+        #[serde(flatten)]
+        chain: ChainName,
+        rule: Option<RuleJson>,
+        effect: &'static str,
+        target: Option<String>,
+        before: Changes,
+        after: Changes,
+    },
+    Miss {
+        hook: String,
+        #[serde(flatten)]
+        chain: ChainName,
+        rule: Option<RuleJson>,
+        failed: Option<String>,
+    },
+    NotReached {
+        hook: String,
+        #[serde(flatten)]
+        chain: ChainName,
+        rule: Option<RuleJson>,
+        why: &'static str,
+        by: Option<RuleJson>,
+    },
+    Translated {
+        hook: String,
+        manip: &'static str,
+        undone: bool,
+        before: Changes,
+        after: Changes,
+    },
+    PortChanged {
+        hook: String,
+        before: Changes,
+        after: Changes,
+    },
+    Route {
+        destination: String,
+        r#type: Option<&'static str>,
+        table: Option<u32>,
+        policy_rule: Option<u32>,
+        prefix: Option<String>,
+        via: Option<String>,
+        dev: Option<String>,
+        line: Option<u32>,
+        source: Option<String>,
+        again: bool,
+    },
+    SourceCheck {
+        why: &'static str,
+    },
+    Ttl {
+        ttl: u8,
+    },
+    Answered {
+        icmp: Option<IcmpKind>,
+        reset: bool,
+    },
+    Socket {
+        listening: bool,
+        process: Option<String>,
+    },
+    Confirmed {
+        original: TupleJson,
+        reply: TupleJson,
+    },
+    Assumed {
+        text: String,
+    },
+    Ended {
+        outcome: &'static str,
+        why: Option<&'static str>,
+    },
+}
+
+#[derive(Serialize)]
+pub(crate) struct EntryTuples {
+    original: TupleJson,
+    reply: TupleJson,
+}
+
+#[derive(Serialize)]
+pub(crate) struct IcmpKind {
+    r#type: u8,
+    code: u8,
+}
+
+/// A chain by its names.
+#[derive(Serialize)]
+pub(crate) struct ChainName {
+    family: String,
+    table: String,
+    chain: String,
+}
+
+impl ChainName {
+    fn new(view: &View<'_>, place: Place, table: u32, chain: natpath_model::ChainId) -> Self {
+        let table = view.table(place, table);
+        let chain = table.and_then(|table| table.chains.get(chain.0 as usize));
+        Self {
+            family: table.map(|table| table.family.to_string()).unwrap_or_default(),
+            table: table.map(|table| table.name.clone()).unwrap_or_default(),
+            chain: chain.map(|chain| chain.name.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn of_rule(view: &View<'_>, place: Place, rule: RuleRef) -> Self {
+        Self::new(view, place, rule.table, rule.chain)
+    }
+}
+
+/// The fields that a step changed, on one side of it; empty where it changed none.
+#[derive(Serialize, Default)]
+pub(crate) struct Changes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sport: Option<PortJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dst: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dport: Option<PortJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_id: Option<PortJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connmark: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<u16>,
+}
+
+impl Changes {
+    /// Both sides of a change from one header to another.
+    fn between(view: &View<'_>, before: Header, after: Header) -> (Self, Self) {
+        (Self::one_side(view, before, after), Self::one_side(view, after, before))
+    }
+
+    /// The fields of `this` that `other` has otherwise.
+    fn one_side(view: &View<'_>, this: Header, other: Header) -> Self {
+        let port = |this: natpath_model::Port, other| (this != other).then(|| PortJson::new(view, this));
+        let mut changes = Self {
+            src: (this.src.address != other.src.address).then(|| this.src.address.to_string()),
+            dst: (this.dst.address != other.dst.address).then(|| this.dst.address.to_string()),
+            ..Self::default()
+        };
+        if this.protocol.is_icmp() {
+            changes.icmp_id = port(this.src.port, other.src.port);
+        } else {
+            changes.sport = port(this.src.port, other.src.port);
+            changes.dport = port(this.dst.port, other.dst.port);
+        }
+        changes
+    }
+
+    /// Both sides of what a rule did: to the header, and to what the packet carries beside it.
+    fn of_rule(view: &View<'_>, effect: Effect, before: Header, after: Header) -> (Self, Self) {
+        let (mut old, mut new) = Self::between(view, before, after);
+        match effect {
+            Effect::Mark(from, to) => (old.mark, new.mark) = (Some(from), Some(to)),
+            Effect::Connmark(from, to) => (old.connmark, new.connmark) = (Some(from), Some(to)),
+            Effect::Zone(zone) => new.zone = Some(zone.0),
+            _ => {}
+        }
+        (old, new)
+    }
+}
+
+fn convert(view: &View<'_>, place: Place, step: &Step) -> StepJson {
+    let rule_json = |at: RuleRef| RuleJson::new(view, place, at);
+    let word = |hook: &Hook| hook.to_string();
+    match step {
+        Step::Conntrack { hook, state, direction, entry } => StepJson::Conntrack {
+            hook: word(hook),
+            state: states(*state),
+            direction: direction.map(direction_word),
+            entry: entry.map(|(original, reply)| EntryTuples {
+                original: TupleJson::new(view, original.into()),
+                reply: TupleJson::new(view, reply.into()),
+            }),
+        },
+        Step::Chain { hook, table, chain, tried, matched, end } => {
+            let (end, rule) = match end {
+                ChainEnd::PolicyAccept => ("policy-accept", None),
+                ChainEnd::PolicyDrop => ("policy-drop", None),
+                ChainEnd::Rule(at) => ("rule", rule_json(*at)),
+            };
+            let chain = ChainName::new(view, place, *table, *chain);
+            StepJson::Chain { hook: word(hook), chain, tried: *tried, matched: *matched, end, rule }
+        }
+        Step::Rule { hook, rule, effect, before, after } => {
+            let (before, after) = Changes::of_rule(view, *effect, *before, *after);
+            StepJson::Rule {
+                hook: word(hook),
+                chain: ChainName::of_rule(view, place, *rule),
+                rule: rule_json(*rule),
+                effect: effect.word(),
+                target: target(view, place, *rule, *effect),
+                before,
+                after,
+            }
+        }
+        Step::Miss { hook, rule, failed } => StepJson::Miss {
+            hook: word(hook),
+            chain: ChainName::of_rule(view, place, *rule),
+            rule: rule_json(*rule),
+            failed: view.rule(place, *rule).map(|rule| crate::render::miss::failed(&rule, *failed)),
+        },
+        Step::NotReached { hook, rule, why } => {
+            let (why, by) = match why {
+                NotReached::TranslatedBy(by) => ("already-translated", rule_json(*by)),
+                NotReached::DecidedEarlier => ("decided-earlier", None),
+                NotReached::NotTracked => ("not-tracked", None),
+            };
+            let chain = ChainName::of_rule(view, place, *rule);
+            StepJson::NotReached { hook: word(hook), chain, rule: rule_json(*rule), why, by }
+        }
+        Step::Translated { hook, manip, undone, before, after } => {
+            let (before, after) = Changes::between(view, *before, *after);
+            let manip = match manip {
+                Manip::Src => "src",
+                Manip::Dst => "dst",
+            };
+            StepJson::Translated { hook: word(hook), manip, undone: *undone, before, after }
+        }
+        Step::PortChanged { hook, before, after } => {
+            let (before, after) = Changes::between(view, *before, *after);
+            StepJson::PortChanged { hook: word(hook), before, after }
+        }
+        Step::Route(route) => route_json(route),
+        Step::SourceCheck { why } => StepJson::SourceCheck { why: why.word() },
+        Step::Ttl(ttl) => StepJson::Ttl { ttl: *ttl },
+        Step::Answered { icmp } => StepJson::Answered {
+            icmp: icmp.map(|(kind, code)| IcmpKind { r#type: kind, code }),
+            reset: icmp.is_none(),
+        },
+        Step::Socket { listening, process } => {
+            StepJson::Socket { listening: *listening, process: process.clone() }
+        }
+        Step::Confirmed { original, reply } => StepJson::Confirmed {
+            original: TupleJson::new(view, (*original).into()),
+            reply: TupleJson::new(view, (*reply).into()),
+        },
+        Step::Assumed(assumption) => StepJson::Assumed { text: assumption.to_string() },
+        Step::Ended { outcome, why } => {
+            StepJson::Ended { outcome: outcome.word(), why: why.map(natpath_engine::trace::Why::word) }
+        }
+    }
+}
+
+fn route_json(route: &RouteStep) -> StepJson {
+    let found = route.found.as_ref();
+    StepJson::Route {
+        destination: route.destination.to_string(),
+        r#type: found.map(|found| found.kind.name()),
+        table: found.map(|found| found.table),
+        policy_rule: found.map(|found| found.rule),
+        prefix: found.map(|found| found.prefix.to_string()),
+        via: found.and_then(|found| found.gateway).map(|gateway| gateway.to_string()),
+        dev: found.and_then(|found| found.interface).map(|name| name.to_string()),
+        line: found.map(|found| found.line).filter(|line| *line > 0),
+        source: route.source.map(|source| source.to_string()),
+        again: route.again,
+    }
+}
+
+/// The chain that a jump or goto leads to.
+fn target(view: &View<'_>, place: Place, rule: RuleRef, effect: Effect) -> Option<String> {
+    match effect {
+        Effect::Jump(chain) | Effect::Goto(chain) => {
+            Some(ChainName::new(view, place, rule.table, chain).chain)
+        }
+        _ => None,
+    }
+}
+
+fn direction_word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Original => "original",
+        Direction::Reply => "reply",
+    }
+}
+
+fn states(state: CtStates) -> Vec<&'static str> {
+    CtStates::NAMES.iter().filter(|(_, bit)| state.0 & bit.0 != 0).map(|(name, _)| *name).collect()
+}

@@ -1,0 +1,134 @@
+//! A path seen together with its network: what the engine numbers (hosts, rules, draws) gets its name here.
+
+use natpath_engine::trace::{Drawn, FlowTrace, Header, HostId, Path, Place};
+use natpath_model::{Flow, Network, Port, RuleRef, Snapshot, Table};
+
+/// A flow that was traced.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    /// What was asked.
+    pub(crate) flow: Flow,
+    /// The words it was asked in.
+    pub(crate) text: String,
+    /// What the engine says.
+    pub(crate) trace: FlowTrace,
+}
+
+/// A path with what is needed to name its parts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// The hosts.
+    pub(crate) network: &'a Network,
+    /// The flow that was asked for.
+    pub(crate) flow: &'a Flow,
+    /// The path.
+    pub(crate) path: &'a Path,
+}
+
+/// A rule with its surroundings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RuleView<'a> {
+    /// Its own text.
+    pub(crate) text: &'a str,
+    /// The file it stands in.
+    pub(crate) file: &'a str,
+    /// The line in that file.
+    pub(crate) line: u32,
+    /// Its number in its chain, from 1.
+    pub(crate) number: u32,
+    /// The rule.
+    pub(crate) rule: &'a natpath_model::Rule,
+    /// Its table.
+    pub(crate) table: &'a Table,
+}
+
+impl<'a> View<'a> {
+    /// The host of this number.
+    pub(crate) fn host(&self, host: HostId) -> Option<&'a Snapshot> {
+        self.network.hosts.get(host.0 as usize)
+    }
+
+    /// The name of the host of this number.
+    pub(crate) fn host_name(&self, host: HostId) -> String {
+        self.host(host).map_or_else(|| format!("host {}", host.0), |host| host.name.clone())
+    }
+
+    /// The name of a recorded host, the address of an assumed one.
+    pub(crate) fn place(&self, place: Place) -> String {
+        match place {
+            Place::Host(host) => self.host_name(host),
+            Place::Assumed(address) => address.to_string(),
+        }
+    }
+
+    /// The table with this number on a host.
+    pub(crate) fn table(&self, place: Place, table: u32) -> Option<&'a Table> {
+        match place {
+            Place::Host(host) => self.host(host)?.ruleset.tables.get(table as usize),
+            Place::Assumed(_) => None,
+        }
+    }
+
+    /// The rule a reference points to on a host.
+    pub(crate) fn rule(&self, place: Place, at: RuleRef) -> Option<RuleView<'a>> {
+        let Place::Host(host) = place else { return None };
+        let host = self.host(host)?;
+        let table = host.ruleset.tables.get(at.table as usize)?;
+        let chain = table.chains.get(at.chain.0 as usize)?;
+        let rule = chain.rules.get(at.rule as usize)?;
+        let file = host.files.get(usize::from(rule.origin.file.0)).map_or("", |file| file.name.as_str());
+        let (text, line, number) = (host.text(&rule.origin), rule.origin.line, at.rule + 1);
+        Some(RuleView { text, file, line, number, rule, table })
+    }
+
+    /// The interval of a drawn port; that of its one known value where the path does not list the draw.
+    pub(crate) fn drawn(&self, port: Port) -> Option<Drawn> {
+        port.drawn?;
+        Some(self.path.drawn(port).unwrap_or(Drawn { low: port.value, high: port.value }))
+    }
+
+    /// A port as a reader sees it: `*` for the ephemeral one, `{1024-65535}` for one drawn by chance.
+    pub(crate) fn port(&self, port: Port) -> String {
+        match self.drawn(port) {
+            Some(drawn) => format!("{{{}-{}}}", drawn.low, drawn.high),
+            None if self.flow.src_port.is_none() && port.value == Flow::EPHEMERAL => "*".to_owned(),
+            None => port.value.to_string(),
+        }
+    }
+
+    /// The source of a header: address, and port where the protocol has one.
+    pub(crate) fn src(&self, header: Header) -> String {
+        self.endpoint(header, header.src)
+    }
+
+    /// The destination of a header.
+    pub(crate) fn dst(&self, header: Header) -> String {
+        self.endpoint(header, header.dst)
+    }
+
+    fn endpoint(&self, header: Header, endpoint: natpath_model::Endpoint) -> String {
+        let address = endpoint.address;
+        match (header.protocol.has_ports(), address.is_ipv6()) {
+            (false, _) => address.to_string(),
+            (true, false) => format!("{address}:{}", self.port(endpoint.port)),
+            (true, true) => format!("[{address}]:{}", self.port(endpoint.port)),
+        }
+    }
+
+    /// A header on one line: `tcp 192.0.2.1:* → 192.0.2.2:80`.
+    pub(crate) fn header(&self, header: Header) -> String {
+        let id = if header.protocol.is_icmp() {
+            format!(" id {}", self.port(header.src.port))
+        } else {
+            String::new()
+        };
+        format!("{} {} → {}{id}", header.protocol, self.src(header), self.dst(header))
+    }
+}
+
+impl RuleView<'_> {
+    /// Where the rule stands: `iptables-save:12`.
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{}", self.file, self.line)
+    }
+}
