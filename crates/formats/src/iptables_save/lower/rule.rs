@@ -1,0 +1,471 @@
+//! One command's words to a rule: the options every rule may have, and who takes each of the others.
+
+use std::collections::HashMap;
+
+use natpath_model::matching::protocol as protocol_test;
+use natpath_model::{
+    ChainId, Counter, Expr, Family, Field, FileId, Hook, InterfaceName, IntervalSet, Manip, Match, Opaque,
+    Origin, Protocol, Statement, Test,
+};
+
+use super::module::{Instance, Module};
+use super::target::Target;
+use super::value::{self, Result, expected};
+use crate::iptables_save::ast::{Fault, Word};
+
+/// What a rule's words are read against.
+pub(super) struct Context<'c, 'a> {
+    pub(super) family: Family,
+    pub(super) file: FileId,
+    pub(super) table: &'c str,
+    pub(super) chains: &'c HashMap<&'a str, ChainId>,
+    /// The hook of the rule's chain, for a base chain.
+    pub(super) hook: Option<Hook>,
+    pub(super) number: u32,
+    pub(super) line: &'a str,
+    /// Where the line begins in the file.
+    pub(super) line_start: usize,
+}
+
+/// A construct that is carried verbatim.
+pub(super) struct Unsupported {
+    pub(super) at: usize,
+    pub(super) construct: String,
+    pub(super) text: String,
+    pub(super) reason: &'static str,
+}
+
+/// An option as it is being read.
+#[derive(Clone, Copy)]
+pub(super) struct Opt<'w> {
+    pub(super) name: &'w str,
+    /// The index of its word.
+    pub(super) word: usize,
+    pub(super) inverted: bool,
+}
+
+/// The protocol of a rule.
+#[derive(Clone, Copy)]
+pub(super) struct Proto {
+    pub(super) number: u8,
+    pub(super) inverted: bool,
+}
+
+/// Buffers that serve one rule after the other.
+#[derive(Default)]
+pub(super) struct Scratch {
+    src: Vec<Option<Test>>,
+    dst: Vec<Option<Test>>,
+    instances: Vec<Instance>,
+    entries: Vec<(u16, Match)>,
+}
+
+/// The reader of one rule.
+pub(super) struct RuleReader<'r, 'a> {
+    pub(super) context: &'r Context<'r, 'a>,
+    pub(super) words: &'r [Word<'a>],
+    pub(super) at: usize,
+    scratch: &'r mut Scratch,
+    interfaces: [Option<Test>; 2],
+    pub(super) protocol: Option<Proto>,
+    fragment: Option<Test>,
+    pub(super) target: Option<Target>,
+    pub(super) comment: Option<String>,
+    pub(super) counter: Option<Counter>,
+    pub(super) unsupported: Vec<Unsupported>,
+    /// Whether the rule is for the other family (`-4`, `-6`).
+    pub(super) other_family: bool,
+}
+
+impl<'r, 'a> RuleReader<'r, 'a> {
+    pub(super) fn new(
+        context: &'r Context<'r, 'a>,
+        words: &'r [Word<'a>],
+        at: usize,
+        scratch: &'r mut Scratch,
+    ) -> Self {
+        scratch.src.clear();
+        scratch.dst.clear();
+        scratch.instances.clear();
+        scratch.entries.clear();
+        Self {
+            context,
+            words,
+            at,
+            scratch,
+            interfaces: [None, None],
+            protocol: None,
+            fragment: None,
+            target: None,
+            comment: None,
+            counter: None,
+            unsupported: Vec::new(),
+            other_family: false,
+        }
+    }
+
+    /// Reads all words and gives the rule's statements.
+    pub(super) fn read(&mut self) -> Result<Vec<Statement>> {
+        while self.at < self.words.len() {
+            let inverted = self.take_bang()?;
+            self.option(inverted)?;
+        }
+        self.finish_instances()?;
+        let statement = match self.target.take() {
+            Some(target) => target.build(self)?,
+            None => None,
+        };
+        Ok(statement.into_iter().collect())
+    }
+
+    fn take_bang(&mut self) -> Result<bool> {
+        if !self.is_bang(self.at) {
+            return Ok(false);
+        }
+        self.at += 1;
+        match self.words.get(self.at) {
+            Some(_) if !self.is_bang(self.at) => Ok(true),
+            _ => {
+                let at = self.words[self.at - 1].at;
+                Err(Fault::syntax(at, "expected an option after `!`", "write `! -s 192.0.2.0/24`"))
+            }
+        }
+    }
+
+    fn is_bang(&self, at: usize) -> bool {
+        self.words.get(at).is_some_and(|word| word.raw == "!")
+    }
+
+    fn option(&mut self, inverted: bool) -> Result<()> {
+        let word = self.at;
+        let name = self.words[word].raw;
+        self.at += 1;
+        let option = Opt { name, word, inverted };
+        match name {
+            "-s" | "--source" | "--src" => self.addresses(option, Manip::Src),
+            "-d" | "--destination" | "--dst" => self.addresses(option, Manip::Dst),
+            "-i" | "--in-interface" => self.interface(option, Field::InInterface),
+            "-o" | "--out-interface" => self.interface(option, Field::OutInterface),
+            "-p" | "--protocol" | "--proto" => self.read_protocol(option),
+            "-f" | "--fragment" => self.read_fragment(option),
+            "-m" | "--match" => self.load(option),
+            "-j" | "--jump" => self.jump(option, false),
+            "-g" | "--goto" => self.jump(option, true),
+            "-c" | "--set-counters" => self.read_counter(option),
+            "-4" | "--ipv4" => self.only(option, Family::Ip4),
+            "-6" | "--ipv6" => self.only(option, Family::Ip6),
+            _ => self.extension_option(option),
+        }
+    }
+
+    /// The word after an option, and the old form `--option ! value`.
+    pub(super) fn argument(&mut self, option: &mut Opt<'_>) -> Result<Word<'a>> {
+        if self.is_bang(self.at) && self.at + 1 < self.words.len() {
+            self.at += 1;
+            if option.inverted {
+                let message = format!("`{}` is negated twice", option.name);
+                return Err(Fault::syntax(self.words[self.at - 1].at, message, "leave out one of the `!`"));
+            }
+            option.inverted = true;
+        }
+        let Some(&word) = self.words.get(self.at) else {
+            let message = format!("expected a value after `{}`", option.name);
+            let end = self.words[option.word].end();
+            return Err(Fault::syntax(end, message, "is the line cut off?"));
+        };
+        self.at += 1;
+        Ok(word)
+    }
+
+    /// Like [`Self::argument`], for an option that has no negation.
+    pub(super) fn plain_argument(&mut self, option: &mut Opt<'_>) -> Result<Word<'a>> {
+        let word = self.argument(option)?;
+        self.refuse_bang(*option)?;
+        Ok(word)
+    }
+
+    pub(super) fn refuse_bang(&self, option: Opt<'_>) -> Result<()> {
+        if !option.inverted {
+            return Ok(());
+        }
+        let message = format!("`{}` can't be negated", option.name);
+        Err(Fault::syntax(self.words[option.word].at, message, "leave out the `!`"))
+    }
+
+    fn refuse_second(&self, option: Opt<'_>, given: bool) -> Result<()> {
+        if !given {
+            return Ok(());
+        }
+        let message = format!("`{}` is given twice", option.name);
+        Err(Fault::syntax(self.words[option.word].at, message, "iptables takes it once a rule"))
+    }
+
+    fn addresses(&mut self, mut option: Opt<'_>, of: Manip) -> Result<()> {
+        let list = if of == Manip::Src { &self.scratch.src } else { &self.scratch.dst };
+        self.refuse_second(option, !list.is_empty())?;
+        let family = self.context.family;
+        let word = self.argument(&mut option)?;
+        let list_text = word.text();
+        if option.inverted && list_text.contains(',') {
+            let message = "`!` can't stand before a list of addresses";
+            return Err(Fault::syntax(word.at, message, "write one rule, or an ipset, for each address"));
+        }
+        let list = if of == Manip::Src { &mut self.scratch.src } else { &mut self.scratch.dst };
+        for text in list_text.split(',') {
+            let (address, mask) = value::masked_address(text.trim(), family).ok_or_else(|| {
+                expected(word, "an address ADDRESS[/MASK]", value::address_help(family))
+            })?;
+            let test = value::under(Field::Address(of), address, mask).negate_if(option.inverted);
+            // The kernel skips a test under an empty mask; negated it never holds.
+            let all = mask.is_unspecified() && !option.inverted;
+            list.push((!all).then_some(test));
+        }
+        Ok(())
+    }
+
+    fn interface(&mut self, mut option: Opt<'_>, field: Field) -> Result<()> {
+        let slot = usize::from(field == Field::OutInterface);
+        self.refuse_second(option, self.interfaces[slot].is_some())?;
+        self.refuse_hook(option, field)?;
+        let word = self.argument(&mut option)?;
+        let set = InterfaceName::pattern(&word.text()).ok_or_else(|| {
+            expected(word, "an interface of at most 15 bytes", "write its name, or the beginning and `+`")
+        })?;
+        let any = word.text() == "+" && !option.inverted;
+        self.interfaces[slot] =
+            (!any).then(|| Test::new(Expr::Field(field), set).negate_if(option.inverted));
+        Ok(())
+    }
+
+    fn refuse_hook(&self, option: Opt<'_>, field: Field) -> Result<()> {
+        let refused: &[Hook] = match field {
+            Field::InInterface => &[Hook::Output, Hook::Postrouting],
+            _ => &[Hook::Prerouting, Hook::Input],
+        };
+        let Some(hook) = self.context.hook.filter(|hook| refused.contains(hook)) else { return Ok(()) };
+        let message = format!("`{}` can't be used in {}", option.name, hook.chain_name());
+        let help = "no packet has that interface there: leave the option out";
+        Err(Fault::syntax(self.words[option.word].at, message, help))
+    }
+
+    fn read_protocol(&mut self, mut option: Opt<'_>) -> Result<()> {
+        self.refuse_second(option, self.protocol.is_some())?;
+        let word = self.argument(&mut option)?;
+        let number = value::protocol(&word.text()).ok_or_else(|| {
+            expected(word, "a protocol", "write its name in lower case, or its number")
+        })?;
+        if number == 0 && option.inverted {
+            return Err(expected(word, "a protocol other than all after `!`", "this rule would never apply"));
+        }
+        self.protocol = Some(Proto { number, inverted: option.inverted });
+        Ok(())
+    }
+
+    fn read_fragment(&mut self, option: Opt<'_>) -> Result<()> {
+        if self.context.family == Family::Ip6 {
+            let help = "IPv6 has `-m frag` for this";
+            return Err(Fault::syntax(self.words[option.word].at, "`-f` is for IPv4 only", help));
+        }
+        let later = Test::new(Expr::Field(Field::LaterFragment), IntervalSet::single(1));
+        self.fragment = Some(later.negate_if(option.inverted));
+        Ok(())
+    }
+
+    fn read_counter(&mut self, mut option: Opt<'_>) -> Result<()> {
+        let mut number = || {
+            let word = self.plain_argument(&mut option)?;
+            value::number_word(word, u64::MAX, "a count")
+        };
+        self.counter = Some(Counter { packets: number()?, bytes: number()? });
+        Ok(())
+    }
+
+    fn only(&mut self, option: Opt<'_>, family: Family) -> Result<()> {
+        self.other_family |= family != self.context.family;
+        self.refuse_bang(option)
+    }
+
+    fn load(&mut self, mut option: Opt<'_>) -> Result<()> {
+        let word = self.plain_argument(&mut option)?;
+        let module = Module::named(&word.text(), self.context.family);
+        if let Some(module) = module {
+            self.push_instance(module, option.word);
+            return Ok(());
+        }
+        let (construct, reason) = (format!("-m {}", word.text()), super::unknown::of_match(&word.text()));
+        let end = self.skip_foreign_words();
+        let opaque = self.opaque(construct, option.word..end, reason);
+        self.push_instance(Module::Opaque, option.word);
+        self.push(Match::Opaque(opaque));
+        Ok(())
+    }
+
+    fn push_instance(&mut self, module: Module, word: usize) {
+        self.scratch.instances.push(Instance::new(module, word));
+    }
+
+    /// Adds a condition of the module that was loaded last.
+    fn push(&mut self, condition: Match) {
+        let last = self.scratch.instances.len().saturating_sub(1);
+        self.push_for(last, condition);
+    }
+
+    pub(super) fn push_for(&mut self, instance: usize, condition: Match) {
+        self.scratch.entries.push((u16::try_from(instance).unwrap_or(u16::MAX), condition));
+    }
+
+    pub(super) fn instance(&mut self, index: usize) -> &mut Instance {
+        &mut self.scratch.instances[index]
+    }
+
+    /// Goes over words that belong to an extension natpath does not know, and gives the index after them.
+    pub(super) fn skip_foreign_words(&mut self) -> usize {
+        while self.at < self.words.len() && !self.is_boundary(self.at) {
+            self.at += 1;
+        }
+        self.at
+    }
+
+    fn is_boundary(&self, at: usize) -> bool {
+        let Some(word) = self.words.get(at).filter(|word| !word.quoted) else { return false };
+        match word.raw {
+            "!" => self.is_boundary(at + 1) && !self.is_bang(at + 1),
+            "-s" | "--source" | "--src" | "-d" | "--destination" | "--dst" | "-i" | "--in-interface"
+            | "-o" | "--out-interface" | "-p" | "--protocol" | "-f" | "--fragment" | "-m" | "--match"
+            | "-j" | "--jump" | "-g" | "--goto" | "-c" | "--set-counters" => true,
+            name => name.starts_with("--") && self.taker(name).is_some(),
+        }
+    }
+
+    /// Wraps words that are carried verbatim, and notes that they are unsupported.
+    pub(super) fn opaque(
+        &mut self,
+        construct: String,
+        words: std::ops::Range<usize>,
+        reason: &'static str,
+    ) -> Opaque {
+        let text = self.text(words.clone()).to_owned();
+        let at = self.words[words.start].at;
+        self.opaque_text(construct, text, at, reason)
+    }
+
+    pub(super) fn opaque_text(
+        &mut self,
+        construct: String,
+        text: String,
+        at: usize,
+        reason: &'static str,
+    ) -> Opaque {
+        let noted = Unsupported { at, construct: construct.clone(), text: text.clone(), reason };
+        self.unsupported.push(noted);
+        let start = position(self.context.line_start + at);
+        let end = position(self.context.line_start + self.words[self.at - 1].end());
+        let origin = Origin { file: self.context.file, line: self.context.number, span: start..end };
+        Opaque { construct, text, reason: reason.to_owned(), origin }
+    }
+
+    /// The line's text from the first of some words to the last.
+    pub(super) fn text(&self, words: std::ops::Range<usize>) -> &'a str {
+        &self.context.line[self.words[words.start].at..self.words[words.end - 1].end()]
+    }
+
+    /// Gives an option to the target, to a loaded module or to the protocol's module, as iptables does.
+    fn extension_option(&mut self, option: Opt<'_>) -> Result<()> {
+        if let Some(mut target) = self.target.take() {
+            let taken = target.option(self, option);
+            self.target = Some(target);
+            if taken? {
+                return Ok(());
+            }
+        }
+        match self.taker(option.name) {
+            Some(Taker::Loaded(index)) => self.module_option(index, option),
+            Some(Taker::Protocol(module)) => {
+                self.push_instance(module, option.word);
+                self.module_option(self.scratch.instances.len() - 1, option)
+            }
+            None => Err(self.unknown_option(option)),
+        }
+    }
+
+    /// Who takes an option: the module loaded last that has it, or the module of the protocol.
+    fn taker(&self, name: &str) -> Option<Taker> {
+        let instances = &self.scratch.instances;
+        let loaded = instances.iter().rposition(|instance| instance.module.options().contains(&name));
+        loaded.map(Taker::Loaded).or_else(|| {
+            let protocol = self.protocol.filter(|protocol| !protocol.inverted)?;
+            let module = Module::of_protocol(protocol.number, self.context.family)?;
+            module.options().contains(&name).then_some(Taker::Protocol(module))
+        })
+    }
+
+    fn unknown_option(&self, option: Opt<'_>) -> Fault {
+        let word = self.words[option.word];
+        let help = match option.name {
+            "--dport" | "--sport" | "--destination-port" | "--source-port" => "write `-p tcp` before it",
+            "--dports" | "--sports" | "--ports" => "write `-m multiport` before it",
+            "--ctstate" => "write `-m conntrack` before it",
+            "-t" | "--table" => "the line `*TABLE` says the table",
+            _ => "load the module that has the option with `-m` before it",
+        };
+        expected(word, "an option of this rule", help)
+    }
+
+    /// Gives all conditions: first those of the IP header in the kernel's order (ip_tables.c,
+    /// `ip_packet_match`), then those of the modules as they were loaded. One list a rule, as iptables makes
+    /// of comma lists of addresses.
+    pub(super) fn matches(&mut self) -> Vec<Vec<Match>> {
+        let entries = &mut self.scratch.entries;
+        if !entries.is_sorted_by_key(|(instance, _)| *instance) {
+            entries.sort_by_key(|(instance, _)| *instance);
+        }
+        let (src, dst) = (&mut self.scratch.src, &mut self.scratch.dst);
+        let several = src.len() > 1 || dst.len() > 1;
+        if src.is_empty() {
+            src.push(None);
+        }
+        if dst.is_empty() {
+            dst.push(None);
+        }
+        let [inside, outside] = self.interfaces.clone();
+        let protocol = self.protocol.filter(|protocol| protocol.number != 0);
+        let protocol = protocol.map(|p| protocol_test(Protocol(p.number)).negate_if(p.inverted));
+        let rest = [inside, outside, protocol, self.fragment.clone()];
+        if !several {
+            let head = [src[0].take(), dst[0].take()].into_iter().chain(rest).flatten().map(Match::Is);
+            let mut matches = Vec::with_capacity(head.clone().count() + entries.len());
+            matches.extend(head);
+            matches.extend(entries.drain(..).map(|(_, condition)| condition));
+            return vec![matches];
+        }
+        let mut rules = Vec::with_capacity(src.len() * dst.len());
+        for src in &*src {
+            for dst in &*dst {
+                let head = [src.clone(), dst.clone()].into_iter().chain(rest.clone()).flatten();
+                let tail = entries.iter().map(|(_, condition)| condition.clone());
+                rules.push(head.map(Match::Is).chain(tail).collect());
+            }
+        }
+        rules
+    }
+
+    fn finish_instances(&mut self) -> Result<()> {
+        for index in 0..self.scratch.instances.len() {
+            let instance = self.scratch.instances[index].clone();
+            let Scratch { entries, .. } = &mut *self.scratch;
+            instance.finish(index, entries, self.words, self.protocol, self.context.family)?;
+        }
+        Ok(())
+    }
+}
+
+/// Who takes an option.
+enum Taker {
+    Loaded(usize),
+    Protocol(Module),
+}
+
+/// A byte's place in a file; files are far below 4 GiB.
+pub(super) fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
