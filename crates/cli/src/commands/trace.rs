@@ -24,8 +24,7 @@ pub(crate) fn run(arguments: &TraceArguments) -> Result<ExitCode> {
     let network = read_snapshot(arguments)?;
     let traces = trace_all(&network, lines, arguments.flows.as_deref())?;
     print(&network, &traces, arguments)?;
-    let works = traces.iter().flat_map(|traced| &traced.trace.paths).all(|path| path.result.works);
-    Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(FAILS) })
+    Ok(if traces.iter().all(Traced::works) { ExitCode::SUCCESS } else { ExitCode::from(FAILS) })
 }
 
 fn read_snapshot(arguments: &TraceArguments) -> Result<Network> {
@@ -65,6 +64,9 @@ fn read_flows(arguments: &TraceArguments) -> Result<Vec<FlowLine>> {
         let (lines, diagnostics) = parse(&arguments.flow_words().join(" "), "");
         if let Some(first) = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error) {
             bail!(message(first));
+        }
+        if lines.is_empty() {
+            bail!("no flow is given");
         }
         return Ok(lines);
     };

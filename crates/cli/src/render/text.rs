@@ -45,7 +45,7 @@ pub(crate) fn render(network: &Network, traces: &[Traced], verbose: bool) -> Str
         flow(&mut out, network, traced, number, verbose);
     }
     if traces.len() > 1 {
-        let works = traces.iter().filter(|traced| traced.trace.paths.iter().all(|path| path.result.works));
+        let works = traces.iter().filter(|traced| traced.works());
         let flows = words::count(traces.len(), "flow works", "flows work");
         _ = writeln!(out, "\n{}", bold(&format!("{} of {flows}", works.count())));
     }

@@ -14,6 +14,14 @@ pub(crate) struct Traced {
     pub(crate) trace: FlowTrace,
 }
 
+impl Traced {
+    /// Whether every path works.
+    pub(crate) fn works(&self) -> bool {
+        let paths = &self.trace.paths;
+        !paths.is_empty() && paths.iter().all(|path| path.result.works)
+    }
+}
+
 /// A path with what is needed to name its parts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
