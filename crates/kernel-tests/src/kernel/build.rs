@@ -1,0 +1,209 @@
+//! Builds a network in namespaces: wires, parameters, addresses, routes, neighbours, rules.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, bail};
+use natpath_model::{Link, Mac, Network, Segment, SegmentEnd, Snapshot};
+
+use super::namespace::{Namespace, command};
+use super::{rules, sysctl, words};
+
+/// A network that runs.
+#[derive(Debug)]
+pub struct World {
+    /// A namespace for each host, in the order of the network's hosts.
+    pub hosts: Vec<Namespace>,
+    /// What of the network could not be set up.
+    pub missing: Vec<String>,
+    /// Bridges and the far ends of loose wires live here.
+    _nobody: Namespace,
+}
+
+impl World {
+    /// Builds a network.
+    ///
+    /// # Errors
+    /// If namespaces are not permitted, or the kernel refuses a part of the network.
+    pub fn build(network: &Network) -> Result<Self> {
+        let nobody = Namespace::new()?;
+        let hosts = network.hosts.iter().map(|_| Namespace::new()).collect::<Result<Vec<_>>>()?;
+        let world = Self { hosts, missing: Vec::new(), _nobody: nobody };
+        world.wire(network).context("the wires")?;
+        let mut missing = Vec::new();
+        for (host, namespace) in network.hosts.iter().zip(&world.hosts) {
+            let neighbours = neighbours(network, host);
+            missing.extend(
+                namespace
+                    .run(|| furnish(host, &neighbours))
+                    .with_context(|| format!("host {}", host.name))?,
+            );
+        }
+        for (host, namespace) in network.hosts.iter().zip(&world.hosts) {
+            rules::load(namespace, host).with_context(|| format!("the rules of {}", host.name))?;
+        }
+        Ok(Self { missing, ..world })
+    }
+
+    /// Makes all interfaces, each in its host, joined as the segments say.
+    fn wire(&self, network: &Network) -> Result<()> {
+        self._nobody.run(|| {
+            sysctl::quiet(&[]);
+            let mut batch = String::new();
+            let mut bridges = 0;
+            let mut far = 0;
+            let mut wired = Vec::new();
+            for segment in &network.segments {
+                wired.extend(&segment.ends);
+                if let [one, other] = &segment.ends[..] {
+                    let (one, other) = (self.end(network, one)?, self.end(network, other)?);
+                    let _ = writeln!(batch, "link add {one} type veth peer {other}");
+                    continue;
+                }
+                bridges += 1;
+                let _ = writeln!(
+                    batch,
+                    "link add br{bridges} type bridge mcast_snooping 0 nf_call_iptables 0 nf_call_ip6tables 0"
+                );
+                let _ = writeln!(batch, "link set br{bridges} up");
+                for end in &segment.ends {
+                    far += 1;
+                    let _ =
+                        writeln!(batch, "link add {} type veth peer name far{far}", self.end(network, end)?);
+                    let _ = writeln!(batch, "link set far{far} master br{bridges} up");
+                }
+            }
+            for host in &network.hosts {
+                for link in host.links.iter().filter(|link| !link.loopback) {
+                    let end = SegmentEnd { host: host.name.clone(), interface: link.name };
+                    if !wired.contains(&&end) {
+                        far += 1;
+                        let _ = writeln!(
+                            batch,
+                            "link add {} type veth peer name far{far}",
+                            self.end(network, &end)?
+                        );
+                        let _ = writeln!(batch, "link set far{far} up");
+                    }
+                }
+            }
+            command("ip", &["-batch", "-"], &batch).map(drop)
+        })
+    }
+
+    /// An interface in the words of `ip link add`.
+    fn end(&self, network: &Network, end: &SegmentEnd) -> Result<String> {
+        let (host, namespace) = network
+            .hosts
+            .iter()
+            .zip(&self.hosts)
+            .find(|(host, _)| host.name == end.host)
+            .with_context(|| format!("a segment names the host {}, which is not there", end.host))?;
+        let link = host
+            .link(end.interface)
+            .with_context(|| format!("a segment names {}:{}, which is not there", end.host, end.interface))?;
+        let mac = link.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+        Ok(format!(
+            "name {} index {}{mac} mtu {} netns {}",
+            link.name,
+            link.index,
+            link.mtu,
+            namespace.path()
+        ))
+    }
+}
+
+/// Gives the calling thread's namespace all that a host has but its rules.
+fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<String>> {
+    let interfaces: Vec<_> = host.links.iter().map(|link| link.name).collect();
+    sysctl::quiet(&interfaces);
+    let mut missing = sysctl::apply(&host.sysctls);
+
+    let mut batch = String::new();
+    for link in host.links.iter().filter(|link| link.up) {
+        let _ = writeln!(batch, "link set {} up", link.name);
+    }
+    for link in &host.links {
+        // `ip addr` lists IPv6 addresses of one scope newest first.
+        let (old, new): (Vec<_>, Vec<_>) = link.addresses.iter().partition(|address| address.local.is_ipv4());
+        for address in old.into_iter().chain(new.into_iter().rev()) {
+            if !is_automatic(link, address.local) {
+                let _ = writeln!(batch, "{}", words::address(link.name, address));
+            }
+        }
+    }
+    let derived: Vec<_> = natpath_model::Family::ALL
+        .into_iter()
+        .flat_map(|family| natpath_formats::derive::routes(&host.links, family))
+        .collect();
+    for route in host.routes.iter().filter(|route| route.line != 0) {
+        let same = |other: &natpath_model::Route| {
+            other.destination == route.destination
+                && other.table == route.table
+                && other.kind == route.kind
+                && other.next_hops.first().map(|hop| (hop.link, hop.gateway))
+                    == route.next_hops.first().map(|hop| (hop.link, hop.gateway))
+        };
+        if !derived.iter().any(same) {
+            let _ = writeln!(batch, "{}", words::route(route));
+        }
+    }
+    for rule in host.policy_rules.iter().filter(|rule| !rule.is_default()) {
+        match words::policy_rule(rule) {
+            Some(words) => {
+                let _ = writeln!(batch, "{words}");
+            }
+            None => missing.push(format!("{}: a policy rule that is not modelled", host.name)),
+        }
+    }
+    for (address, mac, link) in neighbours {
+        let _ = writeln!(batch, "neigh replace {address} lladdr {mac} dev {} nud permanent", link.name);
+    }
+    command("ip", &["-batch", "-"], &batch)?;
+    Ok(missing)
+}
+
+/// The addresses that the kernel gives lo by itself.
+fn is_automatic(link: &Link, address: IpAddr) -> bool {
+    link.loopback
+        && (address == IpAddr::from([127, 0, 0, 1]) || address == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))
+}
+
+/// Every address that another interface of a host's segments has, so that no neighbour is looked for; and
+/// what the host's own table says.
+fn neighbours<'a>(network: &Network, host: &'a Snapshot) -> Vec<(IpAddr, Mac, &'a Link)> {
+    let mut found = BTreeMap::new();
+    for Segment { ends } in &network.segments {
+        for own in ends.iter().filter(|end| end.host == host.name) {
+            let Some(link) = host.link(own.interface) else { continue };
+            for other in ends.iter().filter(|end| *end != own) {
+                let there = network.host(&other.host).and_then(|host| host.link(other.interface));
+                let Some((there, mac)) = there.and_then(|there| Some((there, there.mac?))) else { continue };
+                for address in &there.addresses {
+                    found.insert((address.local, link.index), (mac, link));
+                }
+            }
+        }
+    }
+    for neighbour in host.neighbours.iter().filter(|neighbour| neighbour.permanent) {
+        if let (Some(mac), Some(link)) = (neighbour.mac, host.link(neighbour.link)) {
+            found.insert((neighbour.address, link.index), (mac, link));
+        }
+    }
+    found.into_iter().map(|((address, _), (mac, link))| (address, mac, link)).collect()
+}
+
+/// Refuses what the builder can't make.
+pub(crate) fn check(network: &Network) -> Result<()> {
+    for host in &network.hosts {
+        for link in &host.links {
+            if link.master.is_some()
+                || link.kind.as_deref().is_some_and(|kind| !matches!(kind, "veth" | "dummy"))
+            {
+                bail!("{}:{} is of a kind that is not built", host.name, link.name);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! The kernel parameters that every host of a test starts with, so that nothing is inherited from the
+//! machine and nothing but the flows sends packets.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use natpath_model::{InterfaceName, Sysctls};
+
+/// What every host has unless it says otherwise, and what the engine is told.
+pub const STATED: [(&str, &str); 3] = [
+    ("net.ipv4.ip_forward", "0"),
+    ("net.ipv6.conf.all.forwarding", "0"),
+    ("net.ipv6.conf.default.forwarding", "0"),
+];
+
+/// The same for `all`, `default` and each interface, under `net.ipv4.conf`.
+pub const STATED_CONF: [(&str, &str); 5] = [
+    ("rp_filter", "0"),
+    ("accept_local", "0"),
+    ("route_localnet", "0"),
+    ("send_redirects", "1"),
+    ("src_valid_mark", "0"),
+];
+
+/// What keeps a host quiet; the engine does not know these.
+const QUIET: [(&str, &str); 6] = [
+    ("net.ipv4.tcp_syn_retries", "1"),
+    ("net.ipv4.tcp_synack_retries", "0"),
+    // No retransmission and no loss probe before the watcher's patience ends.
+    ("net.ipv4.tcp_rto_min_us", "1500000"),
+    ("net.ipv4.tcp_early_retrans", "0"),
+    ("net.ipv4.tcp_fastopen", "0"),
+    ("net.netfilter.nf_conntrack_tcp_loose", "1"),
+];
+
+/// Under `net.ipv4.conf`, for each interface.
+const QUIET_CONF4: [(&str, &str); 2] = [("arp_notify", "0"), ("shared_media", "1")];
+
+/// Under `net.ipv6.conf`, for each interface: no link-local address, no detection of duplicates, no
+/// solicitations, no second multicast report.
+const QUIET_CONF6: [(&str, &str); 7] = [
+    ("addr_gen_mode", "1"),
+    ("accept_dad", "0"),
+    ("dad_transmits", "0"),
+    ("router_solicitations", "0"),
+    ("accept_ra", "0"),
+    ("mldv1_unsolicited_report_interval", "3600000"),
+    ("mldv2_unsolicited_report_interval", "3600000"),
+];
+
+/// Under `net.ipvX.neigh`, for each interface: an address that nobody owns is given up soon.
+const QUIET_NEIGHBOUR: [(&str, &str); 1] = [("retrans_time_ms", "10")];
+
+/// Sets the quiet parameters in the calling thread's namespace.
+pub(crate) fn quiet(interfaces: &[InterfaceName]) {
+    let names: Vec<String> = interfaces.iter().map(|name| name.to_string().replace('.', "/")).collect();
+    let some = ["all".to_owned(), "default".to_owned()];
+    let mut settings: Vec<(String, &str)> =
+        QUIET.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    for name in some.iter().chain(&names) {
+        settings
+            .extend(STATED_CONF.iter().map(|(key, value)| (format!("net.ipv4.conf.{name}.{key}"), *value)));
+        settings
+            .extend(QUIET_CONF4.iter().map(|(key, value)| (format!("net.ipv4.conf.{name}.{key}"), *value)));
+        settings
+            .extend(QUIET_CONF6.iter().map(|(key, value)| (format!("net.ipv6.conf.{name}.{key}"), *value)));
+    }
+    for name in &names {
+        for version in [4, 6] {
+            settings.extend(
+                QUIET_NEIGHBOUR
+                    .iter()
+                    .map(|(key, value)| (format!("net.ipv{version}.neigh.{name}.{key}"), *value)),
+            );
+        }
+    }
+    for (name, value) in &settings {
+        // Not every kernel has all of them, and a test that needed one shows it.
+        let _ = set(name, value);
+    }
+}
+
+/// Sets a host's own parameters, those first that overwrite others; gives back what could not be set.
+pub(crate) fn apply(sysctls: &Sysctls) -> Vec<String> {
+    let overwrites = |name: &str| name == "net.ipv4.ip_forward" || name.ends_with(".conf.all.forwarding");
+    let all: Vec<_> = sysctls.iter().filter(|(name, _)| name.starts_with("net.")).collect();
+    let (first, then): (Vec<_>, Vec<_>) = all.into_iter().partition(|(name, _)| overwrites(name));
+    first
+        .into_iter()
+        .chain(then)
+        .filter_map(|(name, value)| set(name, value).err().map(|error| format!("{error:#}")))
+        .collect()
+}
+
+/// Sets one parameter.
+fn set(name: &str, value: &str) -> Result<()> {
+    fs::write(path(name), value).with_context(|| format!("can't set {name} = {value}"))
+}
+
+/// The file of a parameter: dots become slashes, and slashes, which stand for dots in a name, dots.
+fn path(name: &str) -> PathBuf {
+    let swapped: String = name
+        .chars()
+        .map(|c| match c {
+            '.' => '/',
+            '/' => '.',
+            other => other,
+        })
+        .collect();
+    PathBuf::from("/proc/sys").join(swapped)
+}

@@ -1,0 +1,98 @@
+//! Runs scenarios, writes down what they show, records their networks.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use natpath_kernel_tests::judge::{engine, kernel};
+use natpath_kernel_tests::scenario::Scenario;
+use natpath_kernel_tests::{compare, parse};
+
+const USAGE: &str = "usage: natpath-kernel-tests run [--kernel] FILE...
+       natpath-kernel-tests bless [--kernel] FILE...
+
+run    prints where the engine, the kernel and the file differ
+bless  writes what the kernel does into the file, if the engine agrees
+--kernel  asks the kernel alone";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let kernel_only = arguments.iter().any(|argument| argument.starts_with("--kernel"));
+    let rest: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
+    let done = match rest[..] {
+        ["run", ref files @ ..] => each(files, |file| run(file, kernel_only)),
+        ["bless", ref files @ ..] => each(files, |file| bless(file, kernel_only)),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Does something for each file and says what went wrong; gives back whether nothing did.
+fn each(files: &[&str], mut action: impl FnMut(&str) -> Result<bool>) -> bool {
+    let mut all = true;
+    for file in files {
+        match action(file) {
+            Ok(good) => all &= good,
+            Err(error) => {
+                eprintln!("{file}: {error:#}");
+                all = false;
+            }
+        }
+    }
+    all
+}
+
+fn read(file: &str) -> Result<Scenario> {
+    let text = std::fs::read_to_string(file).context("can't read it")?;
+    parse::scenario(&text, file).map_err(|fault| anyhow::anyhow!("{fault}"))
+}
+
+fn run(file: &str, kernel_only: bool) -> Result<bool> {
+    let scenario = read(file)?;
+    let start = Instant::now();
+    let seen = kernel::run(&scenario)?;
+    let took = start.elapsed();
+    let lines = compare::kernel_lines(&seen);
+    let counters = compare::counter_lines(&scenario.network, &seen.counters);
+    let mut differences = compare::with_expected(&scenario, &lines, &counters);
+    if kernel_only {
+        print!("{}", scenario.blessed(&lines, &counters));
+    } else {
+        let said = engine::run(&scenario)?;
+        differences.extend(compare::engine_with_kernel(&scenario, &said, &seen));
+    }
+    for difference in &differences {
+        println!("{difference}");
+    }
+    println!("{file}: {} differences, {} ms", differences.len(), took.as_millis());
+    Ok(differences.is_empty())
+}
+
+fn bless(file: &str, kernel_only: bool) -> Result<bool> {
+    let scenario = read(file)?;
+    let seen = kernel::run(&scenario)?;
+    let mut steps = compare::kernel_lines(&seen);
+    let counters = compare::counter_lines(&scenario.network, &seen.counters);
+    if !kernel_only {
+        let said = engine::run(&scenario)?;
+        let differences = compare::engine_with_kernel(&scenario, &said, &seen);
+        for difference in &differences {
+            println!("{difference}");
+        }
+        if !differences.is_empty() {
+            bail!("the judges differ: not written (--kernel writes what the kernel says)");
+        }
+        for (kernel, engine) in steps.iter_mut().zip(compare::engine_lines(&scenario, &said)) {
+            if !engine.is_empty() {
+                *kernel = engine;
+            }
+        }
+    }
+    std::fs::write(Path::new(file), scenario.blessed(&steps, &counters)).context("can't write it")?;
+    Ok(true)
+}
