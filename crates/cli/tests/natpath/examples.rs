@@ -14,6 +14,22 @@ fn every_example_gives_its_expected_answers() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let file = root().join("README.md");
+    let readme = fs::read_to_string(&file).expect("a readme");
+    let words = "trace --net examples/double-dnat tcp 198.51.100.2 198.51.100.1:80";
+    let begin = format!("```console\n$ cargo run --release -- {words}\n");
+    let (before, rest) = readme.split_once(&begin).expect("the command");
+    let (shown, after) = rest.split_once("```").expect("the end of the block");
+    let printed = natpath(words).stdout;
+    if std::env::var_os("NATPATH_BLESS").is_some() {
+        fs::write(&file, format!("{before}{begin}{printed}```{after}")).expect("the readme is written");
+        return;
+    }
+    assert_eq!(shown, printed, "README.md is not up to date");
+}
+
 /// The directories under `examples/` that have flows, by name.
 fn networks() -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("examples")).into_iter().flatten().flatten();

@@ -114,8 +114,11 @@ fn open_chain<'p, 'a>(
         Phase::Quiet(_) | Phase::Step(_) => false,
     });
     let at = reuse.unwrap_or_else(|| {
-        phases.push(Phase::Chain(ChainPhase { hook, table, summary: None, rules: Vec::new() }));
-        phases.len() - 1
+        // A rule's answer to the sender is made while the rule runs, but reads better after it.
+        let answered = matches!(phases.last(), Some(Phase::Step(Step::Answered { .. })));
+        let at = phases.len() - usize::from(answered);
+        phases.insert(at, Phase::Chain(ChainPhase { hook, table, summary: None, rules: Vec::new() }));
+        at
     });
     match &mut phases[at] {
         Phase::Chain(chain) => chain,
