@@ -7,6 +7,7 @@
 //! ```
 
 pub mod compare;
+pub mod directory;
 pub mod judge;
 pub mod kernel;
 pub mod observe;

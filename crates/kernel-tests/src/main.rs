@@ -7,13 +7,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use natpath_kernel_tests::judge::{engine, kernel};
 use natpath_kernel_tests::scenario::Scenario;
-use natpath_kernel_tests::{compare, parse};
+use natpath_kernel_tests::{compare, directory, parse};
 
-const USAGE: &str = "usage: natpath-kernel-tests run [--kernel] FILE...
+const USAGE: &str = "usage: natpath-kernel-tests run [--kernel] FILE|DIRECTORY...
        natpath-kernel-tests bless [--kernel] FILE...
+       natpath-kernel-tests record FILE DIRECTORY
 
-run    prints where the engine, the kernel and the file differ
-bless  writes what the kernel does into the file, if the engine agrees
+run       prints where the engine, the kernel and the file differ; a directory is a network with its flows
+bless     writes what the kernel does into the file, if the engine agrees
+record    writes what the standard tools print in the scenario's hosts, before the flows
 --kernel  asks the kernel alone";
 
 fn main() -> ExitCode {
@@ -23,6 +25,9 @@ fn main() -> ExitCode {
         arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
     let done = match rest[..] {
         ["run", ref files @ ..] => each(files, |file| run(file, kernel_only)),
+        ["record", file, to] => {
+            each(&[file], |file| directory::record(&read(file)?, Path::new(to)).map(|()| true))
+        }
         ["bless", ref files @ ..] => each(files, |file| bless(file, kernel_only)),
         _ => {
             eprintln!("{USAGE}");
@@ -48,6 +53,9 @@ fn each(files: &[&str], mut action: impl FnMut(&str) -> Result<bool>) -> bool {
 }
 
 fn read(file: &str) -> Result<Scenario> {
+    if Path::new(file).is_dir() {
+        return directory::read(Path::new(file));
+    }
     let text = std::fs::read_to_string(file).context("can't read it")?;
     parse::scenario(&text, file).map_err(|fault| anyhow::anyhow!("{fault}"))
 }
@@ -59,10 +67,15 @@ fn run(file: &str, kernel_only: bool) -> Result<bool> {
     let took = start.elapsed();
     let lines = compare::kernel_lines(&seen);
     let counters = compare::counter_lines(&scenario.network, &seen.counters);
-    let mut differences = compare::with_expected(&scenario, &lines, &counters);
     if kernel_only {
         print!("{}", scenario.blessed(&lines, &counters));
-    } else {
+    }
+    let mut differences = Vec::new();
+    if scenario.steps.iter().any(|step| !step.expected.is_empty()) {
+        differences.extend(compare::steps_with_expected(&scenario, &lines));
+        differences.extend(compare::counters_with_expected(&scenario, &counters));
+    }
+    if !kernel_only {
         let said = engine::run(&scenario)?;
         differences.extend(compare::engine_with_kernel(&scenario, &said, &seen));
     }

@@ -1,1 +1,90 @@
-fn main() {}
+//! Every scenario file, judged by the engine and by the running kernel.
+//!
+//! `(engine)`: the engine says what the file expects. `(kernel)`: the kernel does what the file expects, and
+//! the engine's answer, with the counters of all rules, is the kernel's. Where namespaces are not permitted
+//! the kernel's tests are ignored.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use natpath_kernel_tests::judge::{engine, kernel};
+use natpath_kernel_tests::scenario::Scenario;
+use natpath_kernel_tests::{compare, kernel as namespaces, parse};
+
+/// The folders of scenarios, from the workspace's root.
+const FOLDERS: [&str; 2] = ["scenarios", "crates/kernel-tests/tests/data"];
+
+/// Each kernel test has several processes of its own, so more threads make nothing faster.
+const THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let reason = namespaces::not_permitted();
+    if let Some(reason) = &reason {
+        eprintln!("the kernel is not asked, its tests are ignored: {reason}");
+    }
+    let mut trials = Vec::new();
+    for (name, path) in files() {
+        let for_engine = path.clone();
+        trials.push(Trial::test(format!("{name} (engine)"), move || engine_trial(&for_engine)));
+        let reason = reason.clone();
+        trials.push(Trial::ignorable_test(format!("{name} (kernel)"), move || match reason {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => kernel_trial(&path).map(|()| Completion::Completed),
+        }));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// All scenario files with their names from the workspace's root, sorted.
+fn files() -> Vec<(String, PathBuf)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = Vec::new();
+    for folder in FOLDERS {
+        let Ok(entries) = std::fs::read_dir(root.join(folder)) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".scenario") {
+                files.push((format!("{folder}/{name}"), entry.path()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn read(path: &Path) -> Result<Scenario, Failed> {
+    let text = std::fs::read_to_string(path)?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(parse::scenario(&text, &name).map_err(|fault| fault.to_string())?)
+}
+
+fn engine_trial(path: &Path) -> Result<(), Failed> {
+    let scenario = read(path)?;
+    let said = engine::run(&scenario).map_err(|error| format!("{error:#}"))?;
+    let lines = compare::engine_lines(&scenario, &said);
+    let mut differences = compare::steps_with_expected(&scenario, &lines);
+    if compare::engine_plays_all(&scenario) {
+        let counters = compare::counter_lines(&scenario.network, &said.counters);
+        differences.extend(compare::counters_with_expected(&scenario, &counters));
+    }
+    agreed(&differences)
+}
+
+fn kernel_trial(path: &Path) -> Result<(), Failed> {
+    let scenario = read(path)?;
+    let seen = kernel::run(&scenario).map_err(|error| format!("{error:#}"))?;
+    let lines = compare::kernel_lines(&seen);
+    let mut differences = compare::steps_with_expected(&scenario, &lines);
+    let counters = compare::counter_lines(&scenario.network, &seen.counters);
+    differences.extend(compare::counters_with_expected(&scenario, &counters));
+    let said = engine::run(&scenario).map_err(|error| format!("{error:#}"))?;
+    differences.extend(compare::engine_with_kernel(&scenario, &said, &seen));
+    agreed(&differences)
+}
+
+fn agreed(differences: &[String]) -> Result<(), Failed> {
+    if differences.is_empty() { Ok(()) } else { Err(differences.join("\n").into()) }
+}

@@ -27,6 +27,7 @@ impl World {
     /// # Errors
     /// If namespaces are not permitted, or the kernel refuses a part of the network.
     pub fn build(network: &Network) -> Result<Self> {
+        check(network)?;
         let nobody = Namespace::new()?;
         let hosts = network.hosts.iter().map(|_| Namespace::new()).collect::<Result<Vec<_>>>()?;
         let world = Self { hosts, missing: Vec::new(), _nobody: nobody };
@@ -160,7 +161,7 @@ fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<S
     for (address, mac, link) in neighbours {
         let _ = writeln!(batch, "neigh replace {address} lladdr {mac} dev {} nud permanent", link.name);
     }
-    command("ip", &["-batch", "-"], &batch)?;
+    ip(&batch)?;
     Ok(missing)
 }
 
@@ -194,14 +195,33 @@ fn neighbours<'a>(network: &Network, host: &'a Snapshot) -> Vec<(IpAddr, Mac, &'
     found.into_iter().map(|((address, _), (mac, link))| (address, mac, link)).collect()
 }
 
+/// Runs a batch of `ip`. What the kernel made by itself and a list of routes repeats is no fault.
+fn ip(batch: &str) -> Result<()> {
+    let Err(error) = command("ip", &["-force", "-batch", "-"], batch) else { return Ok(()) };
+    let text = format!("{error:#}");
+    let mut faults = String::new();
+    let mut message = "";
+    for line in text.lines() {
+        let Some(number) = line.strip_prefix("Command failed -:") else {
+            message = line;
+            continue;
+        };
+        let words = number.parse().ok().and_then(|number: usize| batch.lines().nth(number.checked_sub(1)?));
+        let words = words.unwrap_or("");
+        if !(message.ends_with("File exists") && words.starts_with("route add")) {
+            let _ = write!(faults, "\n  ip {words}: {message}");
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { bail!("{}", faults.trim_start()) }
+}
+
 /// Refuses what the builder can't make.
-pub(crate) fn check(network: &Network) -> Result<()> {
+fn check(network: &Network) -> Result<()> {
     for host in &network.hosts {
         for link in &host.links {
-            if link.master.is_some()
-                || link.kind.as_deref().is_some_and(|kind| !matches!(kind, "veth" | "dummy"))
-            {
-                bail!("{}:{} is of a kind that is not built", host.name, link.name);
+            let kind = link.kind.as_deref().unwrap_or("");
+            if link.master.is_some() || !matches!(kind, "" | "veth" | "dummy") {
+                bail!("{}:{} is of a kind that is not built: {kind}", host.name, link.name);
             }
         }
     }

@@ -1,0 +1,116 @@
+//! Scenarios and snapshot directories: a scenario's network recorded as standard tools print it, and a
+//! directory with a `flows` file run as a scenario.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use natpath_formats::flows::{self, FlowAction};
+use natpath_formats::snapshot;
+use natpath_model::{Network, Severity, Snapshot};
+
+use crate::kernel::{Namespace, World};
+use crate::scenario::{Action, Scenario, Step};
+use crate::traffic::Stage;
+
+/// The files of a host and the commands that print them.
+const FILES: [(&str, &str, &[&str]); 7] = [
+    ("addr.json", "ip", &["-j", "-d", "addr"]),
+    ("route.json", "ip", &["-j", "route", "show", "table", "all"]),
+    ("route6.json", "ip", &["-j", "-6", "route", "show", "table", "all"]),
+    ("rule.json", "ip", &["-j", "rule"]),
+    ("rule6.json", "ip", &["-j", "-6", "rule"]),
+    ("neigh.json", "ip", &["-j", "neigh"]),
+    ("sockets", "ss", &["-H", "-lntu"]),
+];
+
+/// The files of rules, each written only where the host has such rules.
+const RULES: [(&str, &str); 4] = [
+    ("iptables-save", "iptables-nft-save"),
+    ("ip6tables-save", "ip6tables-nft-save"),
+    ("iptables-legacy-save", "iptables-legacy-save"),
+    ("ip6tables-legacy-save", "ip6tables-legacy-save"),
+];
+
+/// Builds a scenario's network and writes what the standard tools print there, before any flow, into a
+/// directory: the layout that `natpath --net` reads.
+///
+/// # Errors
+/// If the network can't be built, a tool fails or a file can't be written.
+pub fn record(scenario: &Scenario, to: &Path) -> Result<()> {
+    let network = &scenario.network;
+    let world = World::build(network)?;
+    let _listeners = Stage::open(&world, network)?;
+    for (host, namespace) in network.hosts.iter().zip(&world.hosts) {
+        let directory = to.join(&host.name);
+        fs::create_dir_all(&directory).with_context(|| format!("can't make {}", directory.display()))?;
+        record_host(host, namespace, &directory).with_context(|| format!("host {}", host.name))?;
+    }
+    write(&to.join("topology.json"), &topology(network))?;
+    let mut flows = String::new();
+    for step in &scenario.steps {
+        if let Action::Flow(_) = step.action {
+            let _ = writeln!(flows, "{}", step.text.strip_prefix("flow ").unwrap_or(&step.text));
+        }
+    }
+    write(&to.join("flows"), &flows)
+}
+
+fn record_host(host: &Snapshot, namespace: &Namespace, directory: &Path) -> Result<()> {
+    for (file, program, arguments) in FILES {
+        write(&directory.join(file), &namespace.command(program, arguments, "")?)?;
+    }
+    for (file, program) in RULES {
+        if host.files.iter().any(|given| given.name == file) {
+            write(&directory.join(file), &namespace.command(program, &["-c"], "")?)?;
+        }
+    }
+    let mut keys: Vec<String> = host.sysctls.iter().map(|(name, _)| name.to_owned()).collect();
+    keys.sort();
+    let mut arguments = vec!["-e"];
+    arguments.extend(keys.iter().map(String::as_str));
+    write(&directory.join("sysctl"), &namespace.command("sysctl", &arguments, "")?)
+}
+
+fn topology(network: &Network) -> String {
+    let mut text = String::from("{\"segments\": [");
+    for (index, segment) in network.segments.iter().enumerate() {
+        let ends: Vec<_> =
+            segment.ends.iter().map(|end| format!("\"{}:{}\"", end.host, end.interface)).collect();
+        let comma = if index == 0 { "" } else { "," };
+        let _ = write!(text, "{comma}\n  [{}]", ends.join(", "));
+    }
+    text.push_str("\n]}\n");
+    text
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("can't write {}", path.display()))
+}
+
+/// Reads a network's directory with its `flows` file as a scenario that expects nothing.
+///
+/// # Errors
+/// If the network or the flows can't be read.
+pub fn read(directory: &Path) -> Result<Scenario> {
+    let network = snapshot::read_network(directory).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let path = directory.join("flows");
+    let text = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+    let file = path.display().to_string();
+    let (lines, diagnostics) = flows::parse(&text, &file);
+    if let Some(fault) = diagnostics.iter().find(|found| found.severity == Severity::Error) {
+        bail!("{fault}");
+    }
+    let steps = lines
+        .into_iter()
+        .map(|line| Step {
+            line: line.line,
+            text: line.text,
+            action: Action::Flow(line.action),
+            expected: Vec::new(),
+        })
+        .filter(|step| !matches!(step.action, Action::Flow(FlowAction::Load { .. })))
+        .collect();
+    Ok(Scenario { title: file.clone(), file, text, rows: Vec::new(), network, steps, counters: None })
+}
