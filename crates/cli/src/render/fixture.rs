@@ -26,16 +26,29 @@ const RULES: &str = "\
 :PREROUTING ACCEPT [0:0]
 -A PREROUTING -d 198.51.100.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.96.0.10:80
 -A PREROUTING -d 10.96.0.10/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.244.1.5:8080
+-A WEB -p tcp -j DNAT --to-destination 10.244.1.5:8080
 COMMIT
 ";
+
+/// The numbers of the fixture's tables.
+pub(crate) const NAT: u32 = 0;
+/// Its raw table, without chains.
+pub(crate) const RAW: u32 = 1;
+/// Its mangle table, without chains.
+pub(crate) const MANGLE: u32 = 2;
+/// Its filter table, without chains.
+pub(crate) const FILTER: u32 = 3;
 
 /// The router.
 pub(crate) const ROUTER: HostId = HostId(0);
 
 /// The rule of the fixture with this number in nat PREROUTING, from 0.
 pub(crate) fn rule(number: u32) -> RuleRef {
-    RuleRef { table: 0, chain: ChainId(0), rule: number }
+    RuleRef { table: NAT, chain: ChainId(0), rule: number }
 }
+
+/// The one rule of the fixture's chain WEB in nat.
+pub(crate) const WEB_RULE: RuleRef = RuleRef { table: NAT, chain: ChainId(1), rule: 0 };
 
 /// An interface.
 pub(crate) fn interface(name: &str) -> InterfaceName {
@@ -55,8 +68,11 @@ pub(crate) fn header(protocol: Protocol, src: &str, dst: &str) -> Header {
 
 /// The router with its two rules.
 pub(crate) fn network() -> Network {
-    let rules = RULES.lines().enumerate().filter(|(_, line)| line.starts_with("-A"));
-    let rules = rules.map(|(index, text)| dnat_rule(index, text)).collect();
+    let rules = |chain: &str| {
+        let begin = format!("-A {chain} ");
+        let lines = RULES.lines().enumerate().filter(|(_, line)| line.starts_with(&begin));
+        lines.map(|(index, text)| dnat_rule(index, text)).collect()
+    };
     let base = ChainKind::Base {
         hook: Hook::Prerouting,
         priority: Priority::NAT_DST,
@@ -64,12 +80,16 @@ pub(crate) fn network() -> Network {
         policy: Policy::Accept,
         counter: Counter::default(),
     };
-    let chain =
-        Chain { name: "PREROUTING".into(), kind: base, rules, origin: origin(1, ":PREROUTING ACCEPT") };
+    let chain = |name: &str, kind| {
+        let origin = origin(1, ":PREROUTING ACCEPT");
+        Chain { name: name.into(), kind, rules: rules(name), origin }
+    };
+    let nat = vec![chain("PREROUTING", base), chain("WEB", ChainKind::Regular)];
     let (backend, family) = (Backend::Iptables, TableFamily::Ip);
-    let table = Table { backend, family, name: "nat".into(), chains: vec![chain] };
+    let tables = [("nat", nat), ("raw", Vec::new()), ("mangle", Vec::new()), ("filter", Vec::new())];
+    let tables = tables.map(|(name, chains)| Table { backend, family, name: name.into(), chains });
     let files = vec![SourceFile { name: "iptables-save".into(), text: Arc::from(RULES) }];
-    let ruleset = Ruleset { tables: vec![table] };
+    let ruleset = Ruleset { tables: tables.into() };
     let router = Snapshot { name: "router".into(), files, ruleset, ..Snapshot::default() };
     Network { hosts: vec![router], ..Network::default() }
 }

@@ -1,5 +1,8 @@
 //! What becomes of a path in one sentence, because of what, and what to do about it.
 
+#[cfg(test)]
+mod tests;
+
 use natpath_engine::trace::{
     Broken, ChainEnd, End, FlowPacket, Header, Hop, HostId, Outcome, Place, Reply, Step, Why,
 };
