@@ -9,6 +9,7 @@
 //!  VERDICT, BECAUSE, FIX, ASSUMED
 //! ```
 
+mod assumed;
 mod lines;
 mod paths;
 mod phase;
@@ -144,7 +145,7 @@ fn judgement(out: &mut String, view: &View<'_>, verdict: &Verdict) {
     for fix in &verdict.fix {
         _ = writeln!(out, "{}      {fix}", bold("FIX"));
     }
-    for assumption in &view.path.assumptions {
+    for assumption in assumed::lines(&view.path.assumptions) {
         _ = writeln!(out, "{}", dim(&format!("ASSUMED  {assumption}")));
     }
 }

@@ -230,7 +230,7 @@ fn step_line(view: &View<'_>, step: &Step) -> Option<Line> {
         Step::Assumed(assumption) => line("assumed", note(&assumption.to_string())),
         Step::Ended { outcome, why } => {
             let why = why.map_or(String::new(), |why| format!(" ({})", why.word()));
-            let text = format!("{}{why}", outcome.word());
+            let text = format!("{}{why}", words::ended(*outcome));
             line("ends", if *outcome == Outcome::Left { text } else { bad(&text) })
         }
         Step::Chain { .. } | Step::Rule { .. } | Step::Miss { .. } | Step::NotReached { .. } => None,

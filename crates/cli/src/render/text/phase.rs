@@ -1,7 +1,7 @@
 //! The steps of a hop gathered into phases: all that happens in one base chain is one phase, quiet chains
 //! of one hook are one phase together, and every other step that is worth a line is one of its own.
 
-use natpath_engine::trace::{ChainEnd, Effect, Hop, Outcome, Step};
+use natpath_engine::trace::{Assumption, ChainEnd, Effect, Hop, Outcome, Step};
 use natpath_model::{CtStates, Hook, RouteType};
 
 /// How much of a hop is shown.
@@ -167,8 +167,9 @@ fn is_shown(step: &Step, hop: &Hop, depth: Depth) -> bool {
         Step::Translated { .. }
         | Step::PortChanged { .. }
         | Step::SourceCheck { .. }
-        | Step::Answered { .. }
-        | Step::Assumed(_) => true,
+        | Step::Answered { .. } => true,
+        // The others stand at the end; this one changes what the rules around it mean.
+        Step::Assumed(assumption) => matches!(assumption, Assumption::Opaque { .. }),
         Step::Chain { .. } | Step::Rule { .. } | Step::Miss { .. } | Step::NotReached { .. } => false,
     }
 }

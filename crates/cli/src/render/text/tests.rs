@@ -21,7 +21,7 @@ router  in eth0, out eth1
      nat PREROUTING #2   NOT REACHED: iptables-save:3 has translated this connection already
                          -A PREROUTING -d 10.96.0.10/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.244.1.5:8080  (iptables-save:4)
   2  route               10.96.0.10 via 192.0.2.1 dev eth1  (main, default)
-  3  ends                left
+  3  ends                leaves the recorded hosts
 VERDICT  client times out: nobody owns 10.96.0.10; the packet leaves router by eth1
 BECAUSE  a connection is translated once per host: the DNAT for 10.96.0.10 never runs
 FIX      -A PREROUTING -d 198.51.100.1/32 -j DNAT --to-destination 10.244.1.5:8080    (on router)

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use natpath_engine::trace::RouteStep;
+use natpath_engine::trace::{Outcome, RouteStep};
 use natpath_model::{Backend, CtStates, RouteType, Table, table_id};
 
 /// What an ICMP error says (IANA "ICMP Parameters" and "ICMPv6 Parameters").
@@ -24,6 +24,23 @@ pub(crate) fn icmp_error(from: IpAddr, kind: u8, code: u8) -> &'static str {
         (true, 2, _) => "packet too big",
         (false, 3, _) | (true, 1, _) => "destination unreachable",
         _ => "an ICMP error",
+    }
+}
+
+/// How a packet ended, where no other line says it.
+pub(crate) fn ended(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::NoListener => "nobody listens",
+        Outcome::Dropped => "dropped",
+        Outcome::Rejected => "rejected",
+        Outcome::NoRoute => "no route",
+        Outcome::NoNeighbor => "nobody on the link owns the address",
+        Outcome::TtlExceeded => "time to live exceeded",
+        Outcome::TooBig => "too big for the link",
+        Outcome::LocalError => "the send fails",
+        Outcome::Left => "leaves the recorded hosts",
+        Outcome::Undecided => "undecided",
     }
 }
 
