@@ -95,13 +95,19 @@ impl<'a> View<'a> {
         Some(self.path.drawn(port).unwrap_or(Drawn { low: port.value, high: port.value }))
     }
 
-    /// A port as a reader sees it: `*` for the ephemeral one, `{1024-65535}` for one drawn by chance.
-    pub(crate) fn port(&self, port: Port) -> String {
+    /// A port or identifier as a reader sees it: `{1024-65535}` for one drawn by chance.
+    fn number(&self, port: Port) -> String {
         match self.drawn(port) {
             Some(drawn) => format!("{{{}-{}}}", drawn.low, drawn.high),
-            None if self.flow.src_port.is_none() && port.value == Flow::EPHEMERAL => "*".to_owned(),
             None => port.value.to_string(),
         }
+    }
+
+    /// The same, with `*` for the ephemeral port that nobody asked for.
+    fn port(&self, port: Port) -> String {
+        let asked = self.flow.src_port.is_some() || self.flow.dst_port == Flow::EPHEMERAL;
+        let ephemeral = !asked && port == Port::new(Flow::EPHEMERAL);
+        if ephemeral { "*".to_owned() } else { self.number(port) }
     }
 
     /// The source of a header: address, and port where the protocol has one.
@@ -126,7 +132,7 @@ impl<'a> View<'a> {
     /// A header on one line: `tcp 192.0.2.1:* → 192.0.2.2:80`.
     pub(crate) fn header(&self, header: Header) -> String {
         let id = if header.protocol.is_icmp() {
-            format!(" id {}", self.port(header.src.port))
+            format!(" id {}", self.number(header.src.port))
         } else {
             String::new()
         };
@@ -138,5 +144,27 @@ impl RuleView<'_> {
     /// Where the rule stands: `iptables-save:12`.
     pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.file, self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::render::fixture::{double_dnat, network};
+
+    use super::*;
+
+    #[test]
+    fn only_a_port_that_nobody_gave_is_a_star() {
+        let (network, mut traced) = (network(), double_dnat());
+        let sent = traced.trace.sent;
+        let check = |flow: &Flow, expected: &str| {
+            let view = View { network: &network, flow, path: &traced.trace.paths[0] };
+            assert_eq!(view.header(sent), format!("tcp {expected} → 198.51.100.1:80"));
+        };
+        check(&traced.flow, "198.51.100.2:*");
+        traced.flow.dst_port = Flow::EPHEMERAL;
+        check(&traced.flow, "198.51.100.2:40000");
+        traced.flow = Flow { dst_port: 80, src_port: Some(40000), ..traced.flow.clone() };
+        check(&traced.flow, "198.51.100.2:40000");
     }
 }
