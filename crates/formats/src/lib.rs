@@ -13,6 +13,7 @@
 //! ```
 
 pub mod derive;
+mod diagnose;
 pub mod flows;
 pub mod ip_json;
 pub mod iptables_save;
