@@ -7,6 +7,7 @@
 mod sockets;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -41,9 +42,18 @@ pub struct Stage<'w> {
     world: &'w World,
     network: &'w Network,
     ears: Vec<Ear>,
+    tables: Vec<Watched>,
     tcp: Vec<(usize, TcpListener)>,
     udp: Vec<(usize, OwnedFd)>,
     open: Vec<OwnedFd>,
+}
+
+/// A host's conntrack table, and what was in it when it was last read.
+#[derive(Debug)]
+struct Watched {
+    host: usize,
+    table: conntrack::Table,
+    known: BTreeMap<u32, conntrack::KernelEntry>,
 }
 
 #[derive(Debug)]
@@ -74,8 +84,15 @@ impl<'w> Stage<'w> {
     /// # Errors
     /// If a socket can't be made.
     pub fn open(world: &'w World, network: &'w Network) -> Result<Self> {
-        let mut stage =
-            Self { world, network, ears: Vec::new(), tcp: Vec::new(), udp: Vec::new(), open: Vec::new() };
+        let mut stage = Self {
+            world,
+            network,
+            ears: Vec::new(),
+            tables: Vec::new(),
+            tcp: Vec::new(),
+            udp: Vec::new(),
+            open: Vec::new(),
+        };
         for (host, (snapshot, namespace)) in network.hosts.iter().zip(&world.hosts).enumerate() {
             let (ears, tcp, udp) = namespace.run(|| {
                 let (mut ears, mut tcp, mut udp) = (Vec::new(), Vec::new(), Vec::new());
@@ -93,6 +110,11 @@ impl<'w> Stage<'w> {
                 }
                 Ok((ears, tcp, udp))
             })?;
+            // Without rules nothing is tracked.
+            if !snapshot.files.is_empty() {
+                let table = conntrack::Table::open(namespace)?;
+                stage.tables.push(Watched { host, table, known: BTreeMap::new() });
+            }
             stage.ears.extend(ears);
             stage.tcp.extend(tcp);
             stage.udp.extend(udp);
@@ -106,7 +128,6 @@ impl<'w> Stage<'w> {
     /// If it can't be sent from here, or the conntrack tables can't be read.
     pub fn flow(&mut self, flow: &Flow) -> Result<Observation> {
         let start = self.start(flow)?;
-        let before = self.tables()?;
         let mut notes = Notes::default();
         self.drain();
         let client = self.client(flow, start)?;
@@ -125,7 +146,7 @@ impl<'w> Stage<'w> {
             arrived: self.arrived(&notes)?,
             back: self.back(start, &notes),
             works: Some(works),
-            entries: self.new_entries(&before)?,
+            entries: self.new_entries()?,
         };
         let accepted = notes.accepted.into_iter().map(|(stream, _)| OwnedFd::from(stream));
         if works || flow.protocol != Protocol::TCP {
@@ -147,7 +168,6 @@ impl<'w> Stage<'w> {
         let from = self.network.hosts.iter().position(|host| host.name == packet.host);
         let from = from.with_context(|| format!("no host {}", packet.host))?;
         let frame = self.frame(packet, from)?;
-        let before = self.tables()?;
         self.drain();
         self.world.hosts[from].run(|| {
             let link = getifaddrs()?
@@ -174,7 +194,7 @@ impl<'w> Stage<'w> {
         });
         let back =
             notes.heard.iter().find(|(host, _)| *host == from).map(|(host, read)| self.told(*host, *read));
-        Ok(Observation { arrived, back, works: None, entries: self.new_entries(&before)? })
+        Ok(Observation { arrived, back, works: None, entries: self.new_entries()? })
     }
 
     /// Lets time pass.
@@ -387,7 +407,12 @@ impl<'w> Stage<'w> {
         let first = notes.heard.iter().find(|(_, read)| read.role == Role::First);
         let Some((host, read)) = first else { return Ok(None) };
         let listening = match read.header.protocol {
-            Protocol::TCP => !notes.accepted.is_empty() || self.is_half_open(*host, read.header)?,
+            // A wrong answer's reset may have ended the half-open connection, but then the answer was heard.
+            Protocol::TCP => {
+                !notes.accepted.is_empty()
+                    || notes.heard.iter().any(|(_, read)| read.role == Role::Answer)
+                    || self.is_half_open(*host, read.header)?
+            }
             Protocol::UDP => notes.asked.is_some(),
             _ => true,
         };
@@ -438,20 +463,17 @@ impl<'w> Stage<'w> {
         }
     }
 
-    fn tables(&self) -> Result<Vec<std::collections::BTreeMap<u32, conntrack::KernelEntry>>> {
-        self.world.hosts.iter().map(conntrack::entries).collect()
-    }
-
-    fn new_entries(
-        &self,
-        before: &[std::collections::BTreeMap<u32, conntrack::KernelEntry>],
-    ) -> Result<Vec<SeenEntry>> {
+    /// The conntrack entries that were not there when this was asked last.
+    fn new_entries(&mut self) -> Result<Vec<SeenEntry>> {
         let mut new = Vec::new();
-        for ((host, old), now) in self.network.hosts.iter().zip(before).zip(self.tables()?) {
-            new.extend(now.values().filter(|entry| !old.contains_key(&entry.id)).map(|entry| {
+        for watched in &mut self.tables {
+            let now = watched.table.entries()?;
+            let name = &self.network.hosts[watched.host].name;
+            new.extend(now.values().filter(|entry| !watched.known.contains_key(&entry.id)).map(|entry| {
                 let zone = (entry.zone.0, entry.zone_direction);
-                SeenEntry::new(&host.name, zone, (entry.original, entry.reply), entry.status, entry.mark)
+                SeenEntry::new(name, zone, (entry.original, entry.reply), entry.status, entry.mark)
             }));
+            watched.known = now;
         }
         new.sort();
         Ok(new)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use natpath_model::{Endpoint, Protocol, Status, Tuple, Zone, ZoneDirection};
@@ -42,15 +42,39 @@ const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_TUPLE_ZONE: u16 = 3;
 
-/// All entries of both families, by the kernel's number.
-///
-/// # Errors
-/// If the kernel has no ctnetlink, or its answer can't be read.
-pub fn entries(namespace: &Namespace) -> Result<BTreeMap<u32, KernelEntry>> {
-    let socket = namespace.run(|| {
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)
-            .context("no netlink socket for netfilter")
-    })?;
+/// The conntrack table of a namespace.
+#[derive(Debug)]
+pub struct Table {
+    socket: OwnedFd,
+}
+
+impl Table {
+    /// Opens the table.
+    ///
+    /// # Errors
+    /// If the kernel has no ctnetlink.
+    pub fn open(namespace: &Namespace) -> Result<Self> {
+        namespace.run(|| {
+            let socket = socket(
+                AddressFamily::Netlink,
+                SockType::Raw,
+                SockFlag::SOCK_CLOEXEC,
+                SockProtocol::NetlinkNetFilter,
+            );
+            Ok(Self { socket: socket.context("no netlink socket for netfilter")? })
+        })
+    }
+
+    /// All entries of both families, by the kernel's number.
+    ///
+    /// # Errors
+    /// If the kernel's answer can't be read.
+    pub fn entries(&self) -> Result<BTreeMap<u32, KernelEntry>> {
+        dump(&self.socket)
+    }
+}
+
+fn dump(socket: &OwnedFd) -> Result<BTreeMap<u32, KernelEntry>> {
     // nlmsghdr (length, type, flags, sequence, port), nfgenmsg (family, version, resource).
     let mut request = Vec::with_capacity(20);
     request.extend(20u32.to_ne_bytes());
