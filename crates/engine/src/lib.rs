@@ -1,6 +1,39 @@
-//! What happens to a packet.
+//! What happens to a packet: netfilter hooks, rules, connection tracking, NAT, routing and local delivery,
+//! on one host and over several.
+//!
+//! The engine is pure. It reads no clock, file or socket and draws no number: time comes in as
+//! [`time::Instant`], everything left to chance is asked of [`choice::Choices`].
+//!
+//! ```text
+//!  Session ── flows in order, over histories
+//!     └─ explore ── one run per combination of picks
+//!          └─ flow ── the two scripted endpoints ─→ Wire ── hosts joined by segments
+//!                                                    └─ Pass ── one packet through one host:
+//!                                                         path ─→ chain, matching ─→ conntrack, nat, fib
+//! ```
 
+mod chain;
+pub mod choice;
+pub mod conntrack;
+mod endpoint;
+mod errors;
+mod explore;
+mod fib;
+mod finding;
+mod flow;
+pub mod host;
+mod matching;
+mod nat;
+pub mod packet;
+mod pass;
+mod path;
+mod run;
 pub mod session;
+pub mod skb;
+mod state;
+pub mod time;
 pub mod trace;
+pub mod wire;
+mod world;
 
-pub use session::{FlowError, Session};
+pub use session::{FlowError, History, Session};

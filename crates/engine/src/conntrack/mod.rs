@@ -1,0 +1,280 @@
+//! Connection tracking: which connection a packet belongs to, and in which state that is.
+//!
+//! ```text
+//!  packet ─→ tuple ─→ table ─┬─ found ──→ direction, state ─→ protocol tracker ─→ Tracked::Entry
+//!                            └─ nothing → new entry, unconfirmed; it enters the table when the packet
+//!                                         leaves POSTROUTING or INPUT (see `confirm`)
+//! ```
+//!
+//! Follows nf_conntrack_core.c of Linux 6.18.
+
+mod icmp;
+mod table;
+mod tcp;
+mod timeout;
+
+pub use table::{Clash, ConntrackEntry, ConntrackTable, EntryId};
+pub(crate) use table::{done_bit, nat_bit};
+pub use tcp::{TcpState, TcpTrack};
+
+use natpath_model::{CtStates, Direction, Protocol, Status, Zone, ZoneDirection};
+
+use crate::packet::{Packet, Transport};
+use crate::time::Instant;
+use timeout::Timeouts;
+
+/// What a packet has to do with connection tracking (`skb->_nfct`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tracked {
+    /// Not looked up yet, or no entry can be made for it: both are INVALID to a rule.
+    #[default]
+    No,
+    /// Exempt.
+    Untracked,
+    /// A CT target has chosen the zone; not looked up yet.
+    Template(Zone, ZoneDirection),
+    /// It has an entry.
+    Entry {
+        /// Which.
+        id: EntryId,
+        /// Its direction in it.
+        direction: Direction,
+        /// Its state.
+        info: CtInfo,
+    },
+}
+
+/// The state of a packet's connection as the packet sees it (`enum ip_conntrack_info`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CtInfo {
+    /// Not yet seen in both directions.
+    New,
+    /// Seen in both directions.
+    Established,
+    /// An error about a connection.
+    Related,
+}
+
+impl Tracked {
+    /// The bits that `--ctstate` compares, without those for translated entries.
+    #[must_use]
+    pub fn states(self) -> CtStates {
+        match self {
+            Self::No => CtStates::INVALID,
+            Self::Untracked => CtStates::UNTRACKED,
+            Self::Template(..) => CtStates::NEW,
+            Self::Entry { info, .. } => match info {
+                CtInfo::New => CtStates::NEW,
+                CtInfo::Established => CtStates::ESTABLISHED,
+                CtInfo::Related => CtStates::RELATED,
+            },
+        }
+    }
+
+    /// The entry, if it has one.
+    #[must_use]
+    pub fn entry(self) -> Option<(EntryId, Direction)> {
+        match self {
+            Self::Entry { id, direction, .. } => Some((id, direction)),
+            Self::No | Self::Untracked | Self::Template(..) => None,
+        }
+    }
+}
+
+/// What a protocol tracker thinks of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tracking {
+    /// It belongs to the entry.
+    Valid,
+    /// It does not fit the entry's state: INVALID.
+    Invalid,
+    /// The entry is over: delete it and look the packet up again.
+    Reopen,
+}
+
+impl ConntrackTable {
+    /// Finds or makes the entry of a packet (`nf_conntrack_in`).
+    ///
+    /// `loose` is `nf_conntrack_tcp_loose`: whether a connection may be picked up in its middle.
+    pub fn track(&mut self, packet: &Packet, tracked: Tracked, now: Instant, settings: &Settings) -> Tracked {
+        let (zone, zone_direction) = match tracked {
+            // Seen before: it came through lo, or belongs to the packet it answers.
+            Tracked::Entry { .. } | Tracked::Untracked => return tracked,
+            Tracked::Template(zone, direction) => (zone, direction),
+            Tracked::No => (Zone::default(), ZoneDirection::Both),
+        };
+        if packet.bad_checksum && settings.checksum {
+            return Tracked::No;
+        }
+        if let Transport::Error { .. } = packet.transport {
+            return self.track_error(packet, zone_for(zone, zone_direction, Direction::Original), now);
+        }
+        if icmp::is_untracked(packet) {
+            return Tracked::Untracked;
+        }
+        let Some(tuple) = packet.tuple() else { return Tracked::No };
+        // A second look-up can only follow a deletion, so this ends.
+        loop {
+            let lookup_zone = zone_for(zone, zone_direction, Direction::Original);
+            let Some((id, direction)) = self.find(lookup_zone, &tuple, now) else {
+                return self.begin(packet, zone, zone_direction, now, settings);
+            };
+            match self.track_known(packet, id, direction, now, settings) {
+                Tracking::Valid => {}
+                Tracking::Invalid => return Tracked::No,
+                Tracking::Reopen => {
+                    self.remove(id);
+                    continue;
+                }
+            }
+            return self.attach(id, direction);
+        }
+    }
+
+    fn attach(&mut self, id: EntryId, direction: Direction) -> Tracked {
+        let entry = self.entry_mut(id);
+        let info = match direction {
+            Direction::Reply => {
+                entry.status.set(Status::SEEN_REPLY);
+                CtInfo::Established
+            }
+            Direction::Original if entry.status.has(Status::SEEN_REPLY) => CtInfo::Established,
+            Direction::Original => CtInfo::New,
+        };
+        Tracked::Entry { id, direction, info }
+    }
+
+    fn track_known(
+        &mut self,
+        packet: &Packet,
+        id: EntryId,
+        direction: Direction,
+        now: Instant,
+        settings: &Settings,
+    ) -> Tracking {
+        let entry = self.entry_mut(id);
+        match packet.transport {
+            Transport::Tcp { flags, .. } => {
+                let was = entry.tcp;
+                let (verdict, after) = tcp::advance(was, direction, flags);
+                if verdict != Tracking::Valid {
+                    return verdict;
+                }
+                entry.tcp = after;
+                let answered_before = entry.status.has(Status::SEEN_REPLY);
+                if !answered_before && flags.has(crate::packet::TcpFlags::RST) {
+                    // Only a reset came back: the entry is deleted at once.
+                    entry.status.set(Status::DYING);
+                    return Tracking::Valid;
+                }
+                if answered_before && tcp::assures(was.state, after.state) {
+                    entry.status.set(Status::ASSURED);
+                }
+                entry.expires = now + settings.timeouts.tcp(after.state);
+            }
+            Transport::Ports { protocol, .. } => {
+                if protocol == Protocol::UDP && entry.status.has(Status::SEEN_REPLY) {
+                    // udp_packet: an entry becomes a stream two seconds after it was made.
+                    if now >= entry.stream_from {
+                        entry.status.set(Status::ASSURED);
+                        entry.expires = now + settings.timeouts.udp_stream;
+                    } else {
+                        entry.expires = now + settings.timeouts.udp;
+                    }
+                } else {
+                    entry.expires = now + settings.timeouts.of(protocol);
+                }
+            }
+            Transport::Query { .. } | Transport::Error { .. } | Transport::Other(_) => {
+                entry.expires = now + settings.timeouts.of(packet.protocol());
+            }
+        }
+        Tracking::Valid
+    }
+
+    fn begin(
+        &mut self,
+        packet: &Packet,
+        zone: Zone,
+        zone_direction: ZoneDirection,
+        now: Instant,
+        settings: &Settings,
+    ) -> Tracked {
+        let Some(original) = packet.tuple() else { return Tracked::No };
+        let Some(reply) = original.invert() else { return Tracked::No };
+        let mut tcp = TcpTrack::default();
+        match packet.transport {
+            Transport::Tcp { flags, .. } => match tcp::begin(flags, settings.tcp_loose) {
+                Some(begun) => tcp = begun,
+                None => return Tracked::No,
+            },
+            Transport::Query { .. } if !icmp::begins(packet) => return Tracked::No,
+            _ => {}
+        }
+        let timeout = match packet.transport {
+            Transport::Tcp { .. } => settings.timeouts.tcp(tcp.state),
+            _ => settings.timeouts.of(packet.protocol()),
+        };
+        let id = self.insert_unconfirmed(ConntrackEntry {
+            original,
+            reply,
+            zone,
+            zone_direction,
+            status: Status::default(),
+            mark: 0,
+            tcp,
+            made: now,
+            stream_from: now + timeout::UDP_STREAM_AFTER,
+            expires: now + timeout,
+            masqueraded_on: None,
+            translated_by: [None, None],
+            sequence: 0,
+        });
+        Tracked::Entry { id, direction: Direction::Original, info: CtInfo::New }
+    }
+
+    /// Finds the connection an ICMP error is about (`nf_conntrack_inet_error`).
+    fn track_error(&self, packet: &Packet, zone: Zone, now: Instant) -> Tracked {
+        let Some(about) = packet.quoted().and_then(|quoted| quoted.tuple.invert()) else {
+            return Tracked::No;
+        };
+        let Some((id, direction)) = self.find(zone, &about, now) else { return Tracked::No };
+        // The quoted packet's answer would go to the address the error goes to; if not, it is a stray.
+        if self.entry(id).tuple(direction).dst.address != packet.dst {
+            return Tracked::No;
+        }
+        Tracked::Entry { id, direction, info: CtInfo::Related }
+    }
+}
+
+/// The zone that one direction of an entry lives in (`nf_ct_zone_id`).
+fn zone_for(zone: Zone, which: ZoneDirection, direction: Direction) -> Zone {
+    match (which, direction) {
+        (ZoneDirection::Both, _)
+        | (ZoneDirection::Original, Direction::Original)
+        | (ZoneDirection::Reply, Direction::Reply) => zone,
+        (ZoneDirection::Original, Direction::Reply) | (ZoneDirection::Reply, Direction::Original) => {
+            Zone::default()
+        }
+    }
+}
+
+/// The sysctls that connection tracking reads (`net.netfilter.nf_conntrack_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// `tcp_loose`.
+    pub tcp_loose: bool,
+    /// `checksum`.
+    pub checksum: bool,
+    /// The timeouts.
+    pub(crate) timeouts: Timeouts,
+}
+
+impl Settings {
+    /// Reads them, with the kernel's defaults for what is not listed.
+    #[must_use]
+    pub fn read(sysctls: &natpath_model::Sysctls) -> Self {
+        let flag = |key: &str| sysctls.number(&format!("net.netfilter.nf_conntrack_{key}")).unwrap_or(1) != 0;
+        Self { tcp_loose: flag("tcp_loose"), checksum: flag("checksum"), timeouts: Timeouts::read(sysctls) }
+    }
+}

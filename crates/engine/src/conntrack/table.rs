@@ -1,0 +1,235 @@
+//! The table of entries, and those that are not in it yet.
+
+use std::collections::{BTreeMap, HashMap};
+
+use natpath_model::{Direction, Endpoint, Manip, Protocol, RuleRef, Status, Tuple, Zone, ZoneDirection};
+
+use super::{TcpTrack, zone_for};
+use crate::time::Instant;
+
+/// The number of an entry within its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryId(u32);
+
+/// A connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConntrackEntry {
+    /// Packets in the original direction look so when they come in.
+    pub original: Tuple,
+    /// Replies look so when they come in.
+    pub reply: Tuple,
+    /// The zone.
+    pub zone: Zone,
+    /// The directions that live in it.
+    pub zone_direction: ZoneDirection,
+    /// Status bits.
+    pub status: Status,
+    /// The mark.
+    pub mark: u32,
+    /// The state of a TCP connection.
+    pub tcp: TcpTrack,
+    /// When it was made.
+    pub made: Instant,
+    /// From when on a UDP entry with answers counts as a stream.
+    pub stream_from: Instant,
+    /// When it is gone unless a packet comes.
+    pub expires: Instant,
+    /// The link whose address a MASQUERADE gave it.
+    pub masqueraded_on: Option<usize>,
+    /// The rules that set up its destination and its source translation.
+    pub translated_by: [Option<RuleRef>; 2],
+    /// Its place among all entries that were confirmed, over all hosts.
+    pub sequence: u64,
+}
+
+impl ConntrackEntry {
+    /// The tuple of one direction.
+    #[must_use]
+    pub fn tuple(&self, direction: Direction) -> &Tuple {
+        match direction {
+            Direction::Original => &self.original,
+            Direction::Reply => &self.reply,
+        }
+    }
+
+    /// Whether the translation of this side has been decided, if only that there is none.
+    #[must_use]
+    pub fn decided(&self, manip: Manip) -> bool {
+        self.status.has(done_bit(manip))
+    }
+
+    /// The zone of one direction.
+    #[must_use]
+    pub fn zone_of(&self, direction: Direction) -> Zone {
+        zone_for(self.zone, self.zone_direction, direction)
+    }
+
+    /// The rule that set up the translation of this side.
+    #[must_use]
+    pub fn translator(&self, manip: Manip) -> Option<RuleRef> {
+        self.translated_by[manip as usize]
+    }
+}
+
+/// The status bit that says a side's translation is decided.
+#[must_use]
+pub(crate) fn done_bit(manip: Manip) -> Status {
+    match manip {
+        Manip::Src => Status::SRC_NAT_DONE,
+        Manip::Dst => Status::DST_NAT_DONE,
+    }
+}
+
+/// The status bit that says a side is translated.
+#[must_use]
+pub(crate) fn nat_bit(manip: Manip) -> Status {
+    match manip {
+        Manip::Src => Status::SRC_NAT,
+        Manip::Dst => Status::DST_NAT,
+    }
+}
+
+/// All connections of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConntrackTable {
+    entries: BTreeMap<EntryId, ConntrackEntry>,
+    next: u32,
+    by_tuple: HashMap<(Zone, Tuple), (EntryId, Direction)>,
+    /// Entries whose source has been decided, by protocol and original source, the latest last.
+    by_source: HashMap<(Protocol, Endpoint), Vec<EntryId>>,
+}
+
+/// An entry can't be confirmed: one of its tuples is in the table already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clash;
+
+impl ConntrackTable {
+    /// The entry with this number.
+    ///
+    /// # Panics
+    /// If the number is of another table. Entries that ended stay readable for the packet that ended them.
+    #[must_use]
+    pub fn entry(&self, id: EntryId) -> &ConntrackEntry {
+        self.entries.get(&id).expect("an entry number comes from this table and is dropped with its packet")
+    }
+
+    /// The entry with this number, to change.
+    ///
+    /// # Panics
+    /// As [`Self::entry`].
+    pub fn entry_mut(&mut self, id: EntryId) -> &mut ConntrackEntry {
+        self.entries
+            .get_mut(&id)
+            .expect("an entry number comes from this table and is dropped with its packet")
+    }
+
+    /// The confirmed entries.
+    pub fn confirmed(&self) -> impl Iterator<Item = (EntryId, &ConntrackEntry)> {
+        self.entries.iter().filter(|(_, entry)| is_live(entry)).map(|(id, entry)| (*id, entry))
+    }
+
+    /// The entry that has this tuple in either direction, and in which.
+    #[must_use]
+    pub fn find(&self, zone: Zone, tuple: &Tuple, now: Instant) -> Option<(EntryId, Direction)> {
+        let found = self.by_tuple.get(&(zone, *tuple))?;
+        let entry = self.entry(found.0);
+        (now < entry.expires && !entry.status.has(Status::DYING)).then_some(*found)
+    }
+
+    /// Keeps a new entry that is not in the table yet.
+    pub fn insert_unconfirmed(&mut self, entry: ConntrackEntry) -> EntryId {
+        let id = EntryId(self.next);
+        self.next += 1;
+        self.entries.insert(id, entry);
+        id
+    }
+
+    /// Whether another entry would take packets of this tuple (`nf_conntrack_tuple_taken`).
+    #[must_use]
+    pub fn taken(&self, tuple: &Tuple, by_other_than: EntryId, now: Instant) -> bool {
+        let own = self.entry(by_other_than);
+        // The kernel looks the tuple up in the zone of the direction it is found in.
+        [Direction::Original, Direction::Reply].into_iter().any(|direction| {
+            let Some((id, found)) = self.find(own.zone_of(direction), tuple, now) else { return false };
+            let other = self.entry(id);
+            id != by_other_than
+                && found == direction
+                && !(other.original == own.original
+                    && other.zone_of(Direction::Original) == own.zone_of(Direction::Original))
+        })
+    }
+
+    /// Files an entry under its source, once its source translation is decided.
+    pub fn file_by_source(&mut self, id: EntryId) {
+        let original = self.entry(id).original;
+        self.by_source.entry((original.protocol, original.src)).or_default().push(id);
+    }
+
+    /// The entries with this original source, the latest first.
+    pub fn from_source(&self, protocol: Protocol, src: Endpoint) -> impl Iterator<Item = &ConntrackEntry> {
+        self.by_source
+            .get(&(protocol, src))
+            .into_iter()
+            .flat_map(|ids| ids.iter().rev())
+            .filter_map(|id| self.entries.get(id))
+            .filter(|entry| !entry.status.has(Status::DYING))
+    }
+
+    /// Puts an entry in the table (`__nf_conntrack_confirm`).
+    ///
+    /// # Errors
+    /// If one of its tuples is there already.
+    pub fn confirm(&mut self, id: EntryId, sequence: u64, now: Instant) -> Result<(), Clash> {
+        let entry = self.entry(id);
+        let keys = [Direction::Original, Direction::Reply]
+            .map(|direction| ((entry.zone_of(direction), *entry.tuple(direction)), direction));
+        if keys.iter().any(|((zone, tuple), _)| self.find(*zone, tuple, now).is_some()) {
+            return Err(Clash);
+        }
+        for (key, direction) in keys {
+            if let Some((old, _)) = self.by_tuple.get(&key).copied() {
+                self.remove(old);
+            }
+            self.by_tuple.insert(key, (id, direction));
+        }
+        let entry = self.entry_mut(id);
+        entry.status.set(Status::CONFIRMED);
+        entry.sequence = sequence;
+        Ok(())
+    }
+
+    /// Takes an entry out of the table for good.
+    pub fn remove(&mut self, id: EntryId) {
+        let Some(entry) = self.entries.remove(&id) else { return };
+        for direction in [Direction::Original, Direction::Reply] {
+            let key = (entry.zone_of(direction), *entry.tuple(direction));
+            if self.by_tuple.get(&key).is_some_and(|(found, _)| *found == id) {
+                self.by_tuple.remove(&key);
+            }
+        }
+        let source = (entry.original.protocol, entry.original.src);
+        if let Some(ids) = self.by_source.get_mut(&source) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_source.remove(&source);
+            }
+        }
+    }
+
+    /// Forgets the entries that no packet in flight can still refer to: dying, expired or never confirmed.
+    pub fn sweep(&mut self, now: Instant) {
+        let over: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| !is_live(entry) || now >= entry.expires)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            self.remove(id);
+        }
+    }
+}
+
+fn is_live(entry: &ConntrackEntry) -> bool {
+    entry.status.has(Status::CONFIRMED) && !entry.status.has(Status::DYING)
+}

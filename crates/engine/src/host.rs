@@ -1,0 +1,306 @@
+//! A host as the engine runs it: its snapshot, with chains sorted into hooks, routes into tables and
+//! sysctls read with the kernel's defaults.
+
+use natpath_model::{
+    ChainId, ChainKind, ChainType, Family, Field, Given, Hook, InterfaceName, Item, Link, Match, Priority,
+    Rule, Snapshot, Statement,
+};
+
+use crate::conntrack::Settings;
+use crate::fib::Fib;
+use crate::trace::HostId;
+
+/// Index into [`Snapshot::links`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub usize);
+
+/// A host, ready to take packets.
+#[derive(Debug)]
+pub struct Host<'a> {
+    /// Its number in the network.
+    pub id: HostId,
+    /// What was recorded of it.
+    pub snapshot: &'a Snapshot,
+    /// Its routes.
+    pub(crate) fib: Fib<'a>,
+    /// Its connection tracking sysctls.
+    pub(crate) conntrack: Settings,
+    hooks: [FamilyHooks; 2],
+    loopback: Option<LinkId>,
+}
+
+/// A chain of the ruleset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChainAt {
+    /// Index of the table.
+    pub table: u32,
+    /// The chain.
+    pub chain: ChainId,
+}
+
+/// Something that runs at a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Connection tracking.
+    Conntrack,
+    /// The NAT dispatcher, with all nat chains of the hook.
+    Nat,
+    /// A base chain that is not of type nat.
+    Chain(ChainAt),
+    /// Confirmation of the entry.
+    Confirm,
+}
+
+/// What runs for one family.
+#[derive(Debug, Default)]
+struct FamilyHooks {
+    steps: [Vec<(Priority, Step)>; 5],
+    nat: [Vec<(Priority, ChainAt)>; 5],
+    /// Whether connection tracking is on: only while a rule needs it.
+    conntrack: bool,
+    /// Whether the nat hooks are registered: only while there is a nat chain.
+    nat_registered: bool,
+}
+
+impl<'a> Host<'a> {
+    /// Prepares a host.
+    #[must_use]
+    pub fn new(id: HostId, snapshot: &'a Snapshot) -> Self {
+        let loopback = snapshot.links.iter().position(|link| link.loopback).map(LinkId);
+        Self {
+            id,
+            snapshot,
+            fib: Fib::new(snapshot),
+            conntrack: Settings::read(&snapshot.sysctls),
+            hooks: Family::ALL.map(|family| FamilyHooks::new(snapshot, family)),
+            loopback,
+        }
+    }
+
+    /// The link with this number.
+    #[must_use]
+    pub fn link(&self, link: LinkId) -> &'a Link {
+        &self.snapshot.links[link.0]
+    }
+
+    /// The link of this name.
+    #[must_use]
+    pub fn link_named(&self, name: InterfaceName) -> Option<LinkId> {
+        self.snapshot.links.iter().position(|link| link.name == name).map(LinkId)
+    }
+
+    /// The loopback device; a host without one was recorded without its links.
+    #[must_use]
+    pub fn loopback(&self) -> Option<LinkId> {
+        self.loopback
+    }
+
+    /// What was recorded of it.
+    #[must_use]
+    pub fn given(&self) -> &Given {
+        &self.snapshot.given
+    }
+
+    /// Whether connection tracking acts on packets of this family.
+    #[must_use]
+    pub fn tracks(&self, family: Family) -> bool {
+        self.hooks[family as usize].conntrack
+    }
+
+    /// What runs at a hook, in order. `legacy_first` settles ties between iptables-legacy and nf_tables.
+    pub(crate) fn steps(&self, family: Family, hook: Hook, legacy_first: impl FnOnce() -> bool) -> Vec<Step> {
+        let steps = &self.hooks[family as usize].steps[hook as usize];
+        self.in_order(steps, legacy_first, |step| match step {
+            Step::Chain(at) => Some(*at),
+            Step::Conntrack | Step::Nat | Step::Confirm => None,
+        })
+    }
+
+    /// The nat chains of a hook, in order.
+    pub(crate) fn nat_chains(
+        &self,
+        family: Family,
+        hook: Hook,
+        legacy_first: impl FnOnce() -> bool,
+    ) -> Vec<ChainAt> {
+        self.in_order(&self.hooks[family as usize].nat[hook as usize], legacy_first, |at| Some(*at))
+    }
+
+    fn in_order<T: Copy>(
+        &self,
+        sorted: &[(Priority, T)],
+        legacy_first: impl FnOnce() -> bool,
+        chain: impl Fn(&T) -> Option<ChainAt>,
+    ) -> Vec<T> {
+        let mut steps: Vec<_> = sorted.to_vec();
+        let legacy = |step: &T| chain(step).map(|at| self.is_legacy(at));
+        let tied = steps.windows(2).any(|pair| {
+            pair[0].0 == pair[1].0
+                && matches!((legacy(&pair[0].1), legacy(&pair[1].1)), (Some(a), Some(b)) if a != b)
+        });
+        if tied {
+            let first = legacy_first();
+            steps.sort_by_key(|(priority, step)| (*priority, legacy(step).is_some_and(|is| is != first)));
+        }
+        steps.into_iter().map(|(_, step)| step).collect()
+    }
+
+    fn is_legacy(&self, at: ChainAt) -> bool {
+        self.snapshot.ruleset.tables[at.table as usize].backend == natpath_model::Backend::IptablesLegacy
+    }
+
+    /// Whether two base chains of different interfaces to netfilter stand at one priority with rules in both.
+    #[must_use]
+    pub fn has_rules(&self, family: Family) -> bool {
+        self.hooks[family as usize].steps.iter().any(|steps| !steps.is_empty())
+    }
+
+    /// `net.ipvX.conf.LINK.KEY` or'ed with `all` (`IN_DEV_ORCONF`).
+    pub(crate) fn either(&self, family: Family, link: LinkId, key: &str, default: bool) -> bool {
+        let sysctls = &self.snapshot.sysctls;
+        let all = sysctls.conf_all(family, key);
+        let own = self.own(family, link, key);
+        match (all, own) {
+            (None, None) => default,
+            (all, own) => all.unwrap_or(0) != 0 || own.unwrap_or(0) != 0,
+        }
+    }
+
+    /// The greater of `net.ipvX.conf.LINK.KEY` and `all` (`IN_DEV_MAXCONF`).
+    pub(crate) fn greater(&self, family: Family, link: LinkId, key: &str) -> i64 {
+        let all = self.snapshot.sysctls.conf_all(family, key).unwrap_or(0);
+        all.max(self.own(family, link, key).unwrap_or(0))
+    }
+
+    fn own(&self, family: Family, link: LinkId, key: &str) -> Option<i64> {
+        let sysctls = &self.snapshot.sysctls;
+        sysctls.conf(family, self.link(link).name, key).or_else(|| sysctls.conf_default(family, key))
+    }
+
+    /// Whether packets that came in by this link are forwarded.
+    pub(crate) fn forwards(&self, family: Family, link: LinkId) -> bool {
+        let sysctls = &self.snapshot.sysctls;
+        match family {
+            // ip_forward writes all; each link's own value decides (`IN_DEV_FORWARD`).
+            Family::Ip4 => sysctls
+                .conf(family, self.link(link).name, "forwarding")
+                .or_else(|| sysctls.number("net.ipv4.ip_forward"))
+                .or_else(|| sysctls.conf_all(family, "forwarding"))
+                .is_none_or(|value| value != 0),
+            // ip6_forward reads the one for all.
+            Family::Ip6 => sysctls.conf_all(family, "forwarding").is_none_or(|value| value != 0),
+        }
+    }
+
+    /// A number of any sysctl.
+    pub(crate) fn sysctl(&self, name: &str, default: i64) -> i64 {
+        self.snapshot.sysctls.number(name).unwrap_or(default)
+    }
+
+    /// What an answer about this item leans on, if it was not recorded.
+    #[must_use]
+    pub fn missing(&self, item: Item) -> bool {
+        !self.snapshot.given.has(item)
+    }
+}
+
+impl FamilyHooks {
+    fn new(snapshot: &Snapshot, family: Family) -> Self {
+        let mut hooks = Self { conntrack: needs_conntrack(snapshot, family), ..Self::default() };
+        for (table, tables) in (0u32..).zip(&snapshot.ruleset.tables) {
+            if !tables.family.sees(family) {
+                continue;
+            }
+            for (chain, chains) in (0u32..).zip(&tables.chains) {
+                let ChainKind::Base { hook, priority, chain_type, .. } = chains.kind else { continue };
+                let at = ChainAt { table, chain: ChainId(chain) };
+                if chain_type == ChainType::Nat {
+                    hooks.nat_registered = true;
+                    hooks.nat[hook as usize].push((priority, at));
+                } else {
+                    hooks.steps[hook as usize].push((priority, Step::Chain(at)));
+                }
+            }
+        }
+        hooks.add_own_steps();
+        for steps in &mut hooks.steps {
+            // Equal priorities: the last registered runs first, and listings follow registration.
+            steps.reverse();
+            steps.sort_by_key(|(priority, _)| *priority);
+        }
+        for chains in &mut hooks.nat {
+            chains.reverse();
+            chains.sort_by_key(|(priority, _)| *priority);
+        }
+        hooks
+    }
+
+    fn add_own_steps(&mut self) {
+        for hook in Hook::ALL {
+            let steps = &mut self.steps[hook as usize];
+            if self.conntrack {
+                match hook {
+                    Hook::Prerouting | Hook::Output => steps.push((Priority::CONNTRACK, Step::Conntrack)),
+                    Hook::Input | Hook::Postrouting => steps.push((Priority::CONFIRM, Step::Confirm)),
+                    Hook::Forward => {}
+                }
+            }
+            if self.nat_registered {
+                match hook.manip() {
+                    Some(natpath_model::Manip::Dst) => steps.push((Priority::NAT_DST, Step::Nat)),
+                    Some(natpath_model::Manip::Src) => steps.push((Priority::NAT_SRC, Step::Nat)),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// Whether any rule of the family, referenced or not, makes the kernel track connections
+/// (`nf_ct_netns_get` in the check functions of matches and targets).
+fn needs_conntrack(snapshot: &Snapshot, family: Family) -> bool {
+    let tables = snapshot.ruleset.tables.iter().filter(|table| table.family.sees(family));
+    tables.flat_map(|table| &table.chains).flat_map(|chain| &chain.rules).any(rule_needs_conntrack)
+}
+
+fn rule_needs_conntrack(rule: &Rule) -> bool {
+    rule.matches.iter().any(match_needs_conntrack) || rule.statements.iter().any(statement_needs_conntrack)
+}
+
+fn match_needs_conntrack(condition: &Match) -> bool {
+    match condition {
+        Match::Is(test) => is_of_conntrack(test.expr.field()),
+        Match::AnyOf { tests, .. } => tests.iter().any(|test| is_of_conntrack(test.expr.field())),
+        Match::Opaque(opaque) => ["helper", "connlimit", "connbytes", "connlabel", "cluster"]
+            .iter()
+            .any(|name| opaque.construct == format!("-m {name}")),
+        Match::Chance { .. } | Match::Nth { .. } => false,
+    }
+}
+
+fn is_of_conntrack(field: Field) -> bool {
+    matches!(
+        field,
+        Field::ConnMark
+            | Field::CtState
+            | Field::CtStatus
+            | Field::CtAddress(..)
+            | Field::CtPort(..)
+            | Field::CtProtocol
+            | Field::CtDirection
+            | Field::CtExpires
+    )
+}
+
+fn statement_needs_conntrack(statement: &Statement) -> bool {
+    match statement {
+        Statement::Nat(_) | Statement::Connmark(_) | Statement::Ct(_) => true,
+        Statement::Opaque(opaque) => ["-j CONNSECMARK", "-j SYNPROXY"].contains(&opaque.construct.as_str()),
+        Statement::Verdict(_)
+        | Statement::Reject(_)
+        | Statement::Log { .. }
+        | Statement::Mark { .. }
+        | Statement::Notrack
+        | Statement::Inert { .. } => false,
+    }
+}

@@ -1,0 +1,269 @@
+//! Choosing addresses and port of a translation so that the reply's tuple is nobody else's
+//! (nf_nat_core.c, `get_unique_tuple`).
+
+use std::net::IpAddr;
+
+use natpath_model::{
+    Direction, Family, IntervalSet, Manip, NatRange, Port, PortRange, Protocol, Status, Tuple, Zone, net,
+};
+
+use crate::conntrack::EntryId;
+use crate::pass::{Observer, Pass};
+
+/// The most ports the kernel tries from one start (`NF_NAT_MAX_ATTEMPTS`).
+const MAX_ATTEMPTS: u32 = 128;
+
+impl<O: Observer> Pass<'_, '_, O> {
+    /// The tuple that packets of the original direction will have once this side is translated.
+    pub(super) fn unique_tuple(
+        &mut self,
+        id: EntryId,
+        current: &Tuple,
+        range: &NatRange,
+        manip: Manip,
+    ) -> Tuple {
+        // 1) A source that is fine as it is stays; else the mapping this source already has is used again.
+        if manip == Manip::Src && !range.random {
+            if self.in_range(current, range) {
+                if !self.used(id, current) {
+                    return *current;
+                }
+            } else if let Some(again) = self.mapping_of_source(id, current, range)
+                && !self.used(id, &again)
+            {
+                return again;
+            }
+        }
+        // 2) The address.
+        let mut tuple = *current;
+        let zone = self.state.conntrack.entry(id).zone_of(match manip {
+            Manip::Src => Direction::Original,
+            Manip::Dst => Direction::Reply,
+        });
+        choose_address(&mut tuple, range, manip, zone);
+        // 3) The port, if it must change.
+        if !range.random {
+            match range.ports {
+                Some(ports) if ports.base.is_none() => {
+                    let kept = self.port_in(port_of(&tuple, manip), ports);
+                    if kept && (ports.min == ports.max || !self.used(id, &tuple)) {
+                        return tuple;
+                    }
+                }
+                Some(_) => {}
+                None if !self.used(id, &tuple) => return tuple,
+                None => {}
+            }
+        }
+        self.unique_port(id, &mut tuple, range, manip);
+        tuple
+    }
+
+    /// `nf_nat_used_tuple`: whether the reply would be taken for another connection's.
+    fn used(&self, id: EntryId, tuple: &Tuple) -> bool {
+        tuple.invert().is_some_and(|reply| self.state.conntrack.taken(&reply, id, self.env.now))
+    }
+
+    /// `nf_in_range`, of the source.
+    fn in_range(&mut self, tuple: &Tuple, range: &NatRange) -> bool {
+        let address = net::bits(tuple.src.address);
+        let inside =
+            range.addresses.is_none_or(|(low, high)| (net::bits(low)..=net::bits(high)).contains(&address));
+        inside && range.ports.is_none_or(|ports| self.port_in(tuple.src.port, ports))
+    }
+
+    fn port_in(&mut self, port: Port, ports: PortRange) -> bool {
+        self.env.compare(port, &IntervalSet::range(ports.min.into(), ports.max.into()))
+    }
+
+    /// `find_appropriate_src`: a live connection from the same source whose translation fits the range.
+    fn mapping_of_source(&mut self, id: EntryId, current: &Tuple, range: &NatRange) -> Option<Tuple> {
+        let table = &self.state.conntrack;
+        let zone = table.entry(id).zone_of(Direction::Original);
+        let source = table.entry(id).original.src;
+        let now = self.env.now;
+        let candidates: Vec<Tuple> = table
+            .from_source(current.protocol, source)
+            .filter(|other| other.zone_of(Direction::Original) == zone && now < other.expires)
+            .filter(|other| other.status.has(Status::CONFIRMED))
+            .filter_map(|other| other.reply.invert())
+            .map(|mapped| Tuple { src: mapped.src, ..*current })
+            .collect();
+        candidates.into_iter().find(|tuple| self.in_range(tuple, range))
+    }
+
+    /// `nf_nat_l4proto_unique_tuple`.
+    fn unique_port(&mut self, id: EntryId, tuple: &mut Tuple, range: &NatRange, manip: Manip) {
+        let old = port_of(tuple, manip);
+        // 1) The ports to choose from.
+        let (low, high) = match (tuple.protocol, range.ports) {
+            (protocol, _) if !protocol.has_ports() && !protocol.is_icmp() => return,
+            (_, Some(ports)) => (ports.min, ports.max),
+            (protocol, None) if protocol.is_icmp() => (0, u16::MAX),
+            (_, None) if manip == Manip::Dst => return,
+            (_, None) => self.class_of(old),
+        };
+        let size = u32::from(high - low) + 1;
+        // 2) Where the search starts: a shifted port, chance, or the lowest.
+        let shifted = range.ports.and_then(|ports| ports.base).map(|base| old.value.wrapping_sub(base));
+        let by_chance = shifted.is_none() && (range.random || manip == Manip::Src);
+        let at = |offset: u32| low.wrapping_add((offset % size) as u16);
+        if by_chance {
+            // 3) Chance: any free port of the range, or, if none is free, the last one tried.
+            let free = |pass: &Self, port: u16| {
+                let mut tried = *tuple;
+                set_port(&mut tried, manip, Port::new(port));
+                !pass.used(id, &tried)
+            };
+            let any_free = size > MAX_ATTEMPTS || (0..size).any(|offset| free(self, at(offset)));
+            let port = if any_free { self.env.draw(low, high) } else { Port::new(low) };
+            set_port(tuple, manip, port);
+            return;
+        }
+        let start = u32::from(shifted.unwrap_or(0));
+        for offset in 0..size.min(MAX_ATTEMPTS) {
+            set_port(tuple, manip, Port::new(at(start + offset)));
+            if !self.used(id, tuple) {
+                return;
+            }
+        }
+    }
+
+    /// The class of ports a source port is redrawn in when no range is given.
+    fn class_of(&mut self, port: Port) -> (u16, u16) {
+        if !self.env.compare(port, &IntervalSet::range(0, 1023)) {
+            (1024, u16::MAX)
+        } else if self.env.compare(port, &IntervalSet::range(0, 511)) {
+            (1, 511)
+        } else {
+            (600, 1023)
+        }
+    }
+}
+
+fn port_of(tuple: &Tuple, manip: Manip) -> Port {
+    match manip {
+        Manip::Src => tuple.src.port,
+        Manip::Dst => tuple.dst.port,
+    }
+}
+
+fn set_port(tuple: &mut Tuple, manip: Manip, port: Port) {
+    match manip {
+        Manip::Src => tuple.src.port = port,
+        Manip::Dst => tuple.dst.port = port,
+    }
+    if matches!(tuple.protocol, Protocol::ICMP | Protocol::ICMPV6) {
+        tuple.src.port = port;
+        tuple.dst.port = port;
+    }
+}
+
+/// `find_best_ips_proto`: an address of the range by a hash of the packet's addresses, without any secret.
+fn choose_address(tuple: &mut Tuple, range: &NatRange, manip: Manip, zone: Zone) {
+    let Some((low, high)) = range.addresses else { return };
+    let chosen = if low == high { low } else { hashed_address(tuple, low, high, range.persistent, zone) };
+    match manip {
+        Manip::Src => tuple.src.address = chosen,
+        Manip::Dst => tuple.dst.address = chosen,
+    }
+}
+
+fn hashed_address(tuple: &Tuple, low: IpAddr, high: IpAddr, persistent: bool, zone: Zone) -> IpAddr {
+    // The kernel hashes the words as they lie in memory, which is little-endian on all but a few machines.
+    let words = |address: IpAddr| -> [u32; 4] {
+        match address {
+            IpAddr::V4(v4) => [u32::from_le_bytes(v4.octets()), 0, 0, 0],
+            IpAddr::V6(v6) => {
+                let bytes = v6.octets();
+                std::array::from_fn(|word| {
+                    u32::from_le_bytes([
+                        bytes[4 * word],
+                        bytes[4 * word + 1],
+                        bytes[4 * word + 2],
+                        bytes[4 * word + 3],
+                    ])
+                })
+            }
+        }
+    };
+    let family = Family::of(low);
+    let last = match family {
+        Family::Ip4 => 0,
+        Family::Ip6 => 3,
+    };
+    let (src, dst) = (words(tuple.src.address), words(tuple.dst.address));
+    let (low, high) = (words(low), words(high));
+    let mut hash = jhash2(src, if persistent { 0 } else { dst[last] ^ u32::from(zone.0) });
+    let mut chosen = [0u32; 4];
+    let mut full_range = false;
+    for word in 0..=last {
+        let (first, distance) = if full_range {
+            (0, u32::MAX)
+        } else {
+            let (first, end) = (u32::from_be(low[word]), u32::from_be(high[word]));
+            (first, end.wrapping_sub(first).wrapping_add(1))
+        };
+        let scaled = (u64::from(hash) * u64::from(distance)) >> 32;
+        chosen[word] = first.wrapping_add(scaled as u32);
+        if chosen[word].to_be() != high[word] {
+            full_range = true;
+        }
+        if !persistent {
+            hash ^= dst[word];
+        }
+    }
+    match family {
+        Family::Ip4 => family.address(chosen[0].into()),
+        Family::Ip6 => family.address(chosen.iter().fold(0, |bits, word| bits << 32 | u128::from(*word))),
+    }
+}
+
+/// Bob Jenkins' lookup3 over four words, as linux/jhash.h arranges it. Public domain algorithm
+/// (burtleburtle.net/bob/c/lookup3.c).
+fn jhash2(words: [u32; 4], initial: u32) -> u32 {
+    const INITIAL: u32 = 0xdead_beef;
+    let begin = INITIAL.wrapping_add(4 << 2).wrapping_add(initial);
+    let [mut a, mut b, mut c] = [begin; 3];
+    a = a.wrapping_add(words[0]);
+    b = b.wrapping_add(words[1]);
+    c = c.wrapping_add(words[2]);
+    for (x, y, rotation) in [(0, 2, 4), (1, 0, 6), (2, 1, 8), (0, 2, 16), (1, 0, 19), (2, 1, 4)] {
+        let mut state = [a, b, c];
+        // mix: x -= y; x ^= rotl(y, r); y += the third.
+        let third = 3 - x - y;
+        state[x] = state[x].wrapping_sub(state[y]) ^ state[y].rotate_left(rotation);
+        state[y] = state[y].wrapping_add(state[third]);
+        [a, b, c] = state;
+    }
+    a = a.wrapping_add(words[3]);
+    for (x, y, rotation) in
+        [(2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14), (2, 1, 24)]
+    {
+        let mut state = [a, b, c];
+        // final: x ^= y; x -= rotl(y, r).
+        state[x] = (state[x] ^ state[y]).wrapping_sub(state[y].rotate_left(rotation));
+        [a, b, c] = state;
+    }
+    c
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// lookup3's `hashword` on the same input, computed with the reference code.
+    #[test]
+    fn jhash_is_lookup3() {
+        // `hashword` of no bytes differs in shape, so the check is on stability of spread instead: every
+        // input bit changes the result.
+        let base = jhash2([1, 2, 3, 4], 5);
+        for word in 0..4 {
+            for bit in 0..32 {
+                let mut words = [1, 2, 3, 4];
+                words[word] ^= 1 << bit;
+                assert_ne!(jhash2(words, 5), base);
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! One packet's pass through one host: the host, what changes in it, what the run shares, and who watches.
+//!
+//! The steps of the pass are in modules of their own: `path` (the order of hooks and routing), `chain`
+//! (rules), `matching`, `nat`, `errors`.
+
+use natpath_model::{Family, Item};
+
+use crate::host::Host;
+use crate::skb::Made;
+use crate::state::{Env, HostState};
+use crate::trace::{Assumption, Step};
+
+/// Watches packets. `()` watches nothing and costs nothing.
+pub trait Observer {
+    /// Whether steps are wanted; if not, none is made.
+    const WATCHES: bool;
+
+    /// Takes a step.
+    fn take(&mut self, step: Step);
+
+    /// Takes a step that is made only if it is wanted.
+    fn step(&mut self, make: impl FnOnce() -> Step) {
+        if Self::WATCHES {
+            self.take(make());
+        }
+    }
+}
+
+impl Observer for () {
+    const WATCHES: bool = false;
+
+    fn take(&mut self, _: Step) {}
+}
+
+impl Observer for Vec<Step> {
+    const WATCHES: bool = true;
+
+    fn take(&mut self, step: Step) {
+        self.push(step);
+    }
+}
+
+/// One packet in one host.
+pub(crate) struct Pass<'r, 'a, O> {
+    pub(crate) host: &'r Host<'a>,
+    pub(crate) state: &'r mut HostState,
+    pub(crate) env: &'r mut Env,
+    pub(crate) observer: &'r mut O,
+    /// The errors and resets this pass has made, in order.
+    pub(crate) made: Vec<Made>,
+}
+
+impl<'r, 'a, O: Observer> Pass<'r, 'a, O> {
+    pub(crate) fn new(
+        host: &'r Host<'a>,
+        state: &'r mut HostState,
+        env: &'r mut Env,
+        observer: &'r mut O,
+    ) -> Self {
+        Self { host, state, env, observer, made: Vec::new() }
+    }
+
+    /// Notes that the result leans on an item that was not recorded.
+    pub(crate) fn assume(&mut self, item: Item) {
+        let host = self.host.snapshot.name.clone();
+        self.env.assumptions.insert(Assumption::Missing { host, item });
+    }
+
+    /// Notes missing rules, once a packet of the family runs through the hooks.
+    pub(crate) fn lean_on_rules(&mut self, family: Family) {
+        if self.host.missing(Item::Rules(family)) {
+            self.assume(Item::Rules(family));
+        }
+    }
+
+    /// A closure for look-ups that note what they lean on.
+    pub(crate) fn assuming<T>(&mut self, look_up: impl FnOnce(&Host<'a>, &mut dyn FnMut(Item)) -> T) -> T {
+        let name = &self.host.snapshot.name;
+        let assumptions = &mut self.env.assumptions;
+        look_up(self.host, &mut |item| {
+            assumptions.insert(Assumption::Missing { host: name.clone(), item });
+        })
+    }
+}

@@ -1,0 +1,496 @@
+//! One run of one flow: packets in flight over the hosts of a network until nothing moves any more.
+//!
+//! Each packet is a [`Journey`] of hops. A packet that answers another, or is an error about it, is a
+//! journey of its own that names its cause.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use natpath_model::{Flow, InterfaceName, Item, Mac};
+
+use crate::choice::Choices;
+use crate::endpoint::{Role, Sockets};
+use crate::fib::OutputKey;
+use crate::host::LinkId;
+use crate::packet::{Packet, icmp};
+use crate::pass::Pass;
+use crate::skb::{Fate, Made, Reason, Skb};
+use crate::state::{Env, HostState};
+use crate::trace::{Assumption, At, End, Header, Hop, HostId, Outcome, Place, Step};
+use crate::wire;
+use crate::world::{End as WireEnd, Neighbour, World};
+
+/// Everything that changes, over all hosts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct State {
+    pub(crate) hosts: Vec<HostState>,
+    pub(crate) sockets: Sockets,
+    pub(crate) now: crate::time::Instant,
+    pub(crate) drawn: Vec<crate::trace::Drawn>,
+    pub(crate) sequence: u64,
+}
+
+/// A packet's way.
+#[derive(Debug, Clone)]
+pub(crate) struct Journey {
+    pub(crate) role: Role,
+    /// The packet it answers or is about.
+    pub(crate) cause: Option<usize>,
+    pub(crate) hops: Vec<Hop>,
+    pub(crate) end: Option<End>,
+    /// The packet as it was at its end, or is now.
+    pub(crate) packet: Packet,
+}
+
+/// Where a flow's sender is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// A recorded host.
+    Host(HostId),
+    /// Somebody behind an interface of a recorded host.
+    Outside { address: IpAddr, enters: WireEnd },
+}
+
+/// The most packets one flow may cause; a loop of forwarding is ended by the time to live long before.
+const MAX_EVENTS: usize = 100_000;
+
+/// What is to happen next.
+#[derive(Debug)]
+enum Event {
+    /// A packet comes in by a link.
+    Receive { journey: usize, at: WireEnd, packet: Packet, src_mac: Option<Mac> },
+    /// A host sends what it made on its own.
+    Made { journey: usize, host: HostId, made: Made },
+    /// A node's stack sends.
+    Send { journey: usize, node: Place, packet: Packet },
+}
+
+/// A run.
+pub(crate) struct Run<'w, 'a> {
+    pub(crate) world: &'w World<'a>,
+    pub(crate) flow: &'w Flow,
+    pub(crate) sender: Sender,
+    pub(crate) state: State,
+    pub(crate) env: Env,
+    pub(crate) journeys: Vec<Journey>,
+    queue: VecDeque<Event>,
+    /// Hosts nobody recorded that packets have reached, and by which link.
+    behind: Vec<(IpAddr, WireEnd, Behind)>,
+}
+
+/// What an unrecorded host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// On the link itself.
+    OnLink,
+    /// Beyond a router.
+    Beyond,
+}
+
+impl<'w, 'a> Run<'w, 'a> {
+    pub(crate) fn new(
+        world: &'w World<'a>,
+        flow: &'w Flow,
+        sender: Sender,
+        state: State,
+        choices: Choices,
+    ) -> Self {
+        let env = Env {
+            now: state.now,
+            choices,
+            drawn: state.drawn.clone(),
+            sequence: state.sequence,
+            assumptions: std::collections::BTreeSet::new(),
+        };
+        let behind = match sender {
+            Sender::Host(_) => Vec::new(),
+            Sender::Outside { address, enters } => vec![(address, enters, Behind::OnLink)],
+        };
+        Self { world, flow, sender, state, env, journeys: Vec::new(), queue: VecDeque::new(), behind }
+    }
+
+    /// The node the sender is.
+    pub(crate) fn sender_node(&self) -> Place {
+        match self.sender {
+            Sender::Host(id) => Place::Host(id),
+            Sender::Outside { address, .. } => Place::Assumed(address),
+        }
+    }
+
+    /// Begins a journey of a packet that a node's stack sends.
+    pub(crate) fn send(&mut self, node: Place, packet: Packet, role: Role, cause: Option<usize>) -> usize {
+        let journey = self.begin(packet, role, cause);
+        self.queue.push_back(Event::Send { journey, node, packet });
+        journey
+    }
+
+    /// Begins a journey of a packet that appears on the wire of an interface's only other end.
+    pub(crate) fn inject(&mut self, at: WireEnd, packet: Packet, src_mac: Option<Mac>) -> usize {
+        let journey = self.begin(packet, Role::First, None);
+        self.queue.push_back(Event::Receive { journey, at, packet, src_mac });
+        journey
+    }
+
+    fn begin(&mut self, packet: Packet, role: Role, cause: Option<usize>) -> usize {
+        self.journeys.push(Journey { role, cause, hops: Vec::new(), end: None, packet });
+        self.journeys.len() - 1
+    }
+
+    /// Moves packets until none is in flight.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.queue.pop_front() else { return };
+            match event {
+                Event::Receive { journey, at, packet, src_mac } => self.receive(journey, at, packet, src_mac),
+                Event::Made { journey, host, made } => {
+                    let (fate, steps, caused) = self.pass(host, |pass| pass.send_made(&made));
+                    self.follow(journey, host, None, fate, steps, caused);
+                }
+                Event::Send { journey, node, packet } => match node {
+                    Place::Host(host) => self.send_from_host(journey, host, packet),
+                    Place::Assumed(address) => self.send_from_outside(journey, address, packet),
+                },
+            }
+        }
+        self.queue.clear();
+    }
+
+    fn pass<T>(
+        &mut self,
+        host: HostId,
+        act: impl FnOnce(&mut Pass<'_, 'a, Vec<Step>>) -> T,
+    ) -> (T, Vec<Step>, Vec<Made>) {
+        let mut steps = Vec::new();
+        let index = host.0 as usize;
+        let mut pass =
+            Pass::new(self.world.host(host), &mut self.state.hosts[index], &mut self.env, &mut steps);
+        let result = act(&mut pass);
+        let made = std::mem::take(&mut pass.made);
+        (result, steps, made)
+    }
+
+    fn receive(&mut self, journey: usize, at: WireEnd, packet: Packet, src_mac: Option<Mac>) {
+        let mut skb = Skb::new(packet);
+        skb.src_mac = src_mac;
+        let (fate, steps, made) = self.pass(at.0, |pass| pass.receive(skb, at.1));
+        self.follow(journey, at.0, Some(at.1), fate, steps, made);
+    }
+
+    /// A host's stack sends: the flow's own first packet with all the flow asks for, others plainly.
+    fn send_from_host(&mut self, journey: usize, host: HostId, packet: Packet) {
+        let by_client = self.sender == Sender::Host(host) && packet.dst == self.flow.dst;
+        let bound = self.flow.bound.filter(|_| by_client);
+        let mark = if by_client { self.flow.mark } else { 0 };
+        let uid = self.flow.uid.filter(|_| by_client);
+        let unspecified = packet.src.is_unspecified();
+        let key = OutputKey {
+            dst: packet.dst,
+            src: (!unspecified).then_some(packet.src),
+            any_source: by_client && self.flow.from.is_some(),
+            bound,
+            mark,
+            tos: packet.tos & 0x1e,
+            protocol: packet.protocol(),
+            ports: packet.ports(),
+            uid,
+        };
+        let gid = self.flow.gid.filter(|_| by_client);
+        let (fate, steps, made) = self.pass(host, |pass| {
+            let mut skb = Skb::new(packet);
+            skb.mark = mark;
+            skb.bound = bound.and_then(|name| pass.host.link_named(name));
+            skb.owner = Some((uid.unwrap_or(0), gid.unwrap_or(0)));
+            match pass.assuming(|host, assume| host.route_output(&key, assume)) {
+                Ok(route) => {
+                    skb.packet.src = route.src;
+                    pass.send(skb, &route, 0)
+                }
+                Err(error) => pass.unsendable(skb, error),
+            }
+        });
+        self.follow(journey, host, None, fate, steps, made);
+    }
+
+    /// An unrecorded host sends: to its own subnet directly, else to the host it is behind.
+    fn send_from_outside(&mut self, journey: usize, address: IpAddr, packet: Packet) {
+        self.journeys[journey].packet = packet;
+        let Some((_, at, behind)) = self.behind.iter().find(|(known, ..)| *known == address).copied() else {
+            return;
+        };
+        let hop =
+            Hop { host: Place::Assumed(address), in_interface: None, out_interface: None, steps: Vec::new() };
+        self.journeys[journey].hops.push(hop);
+        let link = self.world.link(at);
+        let direct = behind == Behind::OnLink
+            && link
+                .addresses
+                .iter()
+                .filter_map(natpath_model::Address::subnet)
+                .any(|net| net.contains(&address) && net.contains(&packet.dst));
+        if !direct || self.world.host(at.0).fib.is_local(packet.dst) {
+            self.queue.push_back(Event::Receive { journey, at, packet: on_the_wire(packet), src_mac: None });
+            return;
+        }
+        match self.world.neighbour(at, packet.dst) {
+            Neighbour::End(end) => {
+                self.queue.push_back(Event::Receive {
+                    journey,
+                    at: end,
+                    packet: on_the_wire(packet),
+                    src_mac: None,
+                });
+            }
+            Neighbour::Unrecorded => self.deliver_outside(journey, packet.dst, packet),
+            Neighbour::Nobody => self.finish(
+                journey,
+                End {
+                    outcome: Outcome::NoNeighbor,
+                    why: None,
+                    rule: None,
+                    at: At { host: Place::Assumed(address), interface: None },
+                    header: packet.header(),
+                },
+            ),
+        }
+    }
+
+    /// Takes note of what a host did with a packet, and goes on from there.
+    fn follow(
+        &mut self,
+        journey: usize,
+        host: HostId,
+        in_link: Option<LinkId>,
+        fate: Fate,
+        mut steps: Vec<Step>,
+        made: Vec<Made>,
+    ) {
+        let name = |link: LinkId| self.world.link((host, link)).name;
+        let in_interface = in_link.map(name);
+        let out_interface = match &fate {
+            Fate::Transmit { link, .. } => Some(name(*link)),
+            Fate::Deliver(_) | Fate::Ended(..) => None,
+        };
+        let mut reaction = None;
+        if let Fate::Deliver(skb) = &fate {
+            let (step, answer) = self.to_stack(host, skb);
+            steps.push(step);
+            reaction = Some(answer);
+        }
+        self.journeys[journey].hops.push(Hop { host: Place::Host(host), in_interface, out_interface, steps });
+        for made in made {
+            let caused = self.begin(made.packet, Role::Other, Some(journey));
+            self.queue.push_back(Event::Made { journey: caused, host, made });
+        }
+        match fate {
+            Fate::Deliver(skb) => self.delivered(journey, host, &skb, reaction.unwrap_or_default()),
+            Fate::Transmit { skb, link, next_hop, via_gateway } => {
+                self.journeys[journey].packet = skb.packet;
+                self.transmit(journey, (host, link), &skb, next_hop, via_gateway);
+            }
+            Fate::Ended(skb, reason) => {
+                self.journeys[journey].packet = skb.packet;
+                let interface = skb.in_link.map(|link| self.world.link((host, link)).name);
+                self.end_at(journey, host, interface, &skb.packet, reason);
+            }
+        }
+    }
+
+    /// Asks a host's stack what it does with a packet.
+    fn to_stack(&mut self, host: HostId, skb: &Skb) -> (Step, StackAnswer) {
+        let (listening, process) = self.listens(host, skb);
+        let reaction = self.state.sockets.deliver(Place::Host(host), &skb.packet, listening);
+        (Step::Socket { listening: reaction.taken, process }, StackAnswer { reaction: Some(reaction) })
+    }
+
+    /// Whether somebody on the host takes packets for this destination, and which program.
+    fn listens(&mut self, host: HostId, skb: &Skb) -> (bool, Option<String>) {
+        let snapshot = self.world.host(host).snapshot;
+        let packet = &skb.packet;
+        let header = packet.header();
+        let Some((_, port)) = packet.ports() else { return (true, None) };
+        let is_first =
+            packet.tcp_flags().is_none_or(|flags| flags.0 & 0x17 == crate::packet::TcpFlags::SYN.0);
+        if !snapshot.given.has(Item::Sockets) {
+            let known =
+                self.state.sockets.find(Place::Host(host), header.protocol, header.dst, header.src).is_some();
+            if is_first && !known && !self.is_own_client(host, &header) {
+                let name = snapshot.name.clone();
+                self.env.assumptions.insert(Assumption::Missing { host: name, item: Item::Sockets });
+            }
+            return (is_first, None);
+        }
+        let in_name = skb.in_link.map(|link| self.world.link((host, link)).name);
+        let candidates = snapshot.sockets.iter().filter(|socket| {
+            socket.protocol == header.protocol
+                && socket.bind.takes(packet.dst)
+                && (socket.interface.is_none() || socket.interface == in_name)
+        });
+        for socket in candidates {
+            let ports = natpath_model::IntervalSet::single(socket.port.into());
+            if self.env.compare(port, &ports) {
+                return (true, socket.process.clone());
+            }
+        }
+        (false, None)
+    }
+
+    fn is_own_client(&self, host: HostId, header: &Header) -> bool {
+        self.sender == Sender::Host(host) && Some(header.dst.address) == self.flow.src
+    }
+
+    fn delivered(&mut self, journey: usize, host: HostId, skb: &Skb, answer: StackAnswer) {
+        self.journeys[journey].packet = skb.packet;
+        let Some(reaction) = answer.reaction else { return };
+        let outcome = if reaction.taken { Outcome::Delivered } else { Outcome::NoListener };
+        let interface = skb.in_link.map(|link| self.world.link((host, link)).name);
+        self.end_at(journey, host, interface, &skb.packet, Reason::of(outcome));
+        if let Some((packet, role)) = reaction.answer {
+            self.send(Place::Host(host), packet, role, Some(journey));
+        }
+        if reaction.unreachable {
+            let skb = *skb;
+            let error = icmp::port_unreachable(skb.packet.family());
+            let ((), _, made) = self.pass(host, |pass| pass.send_error(&skb, error, 0, true));
+            for made in made {
+                let caused = self.begin(made.packet, Role::Other, Some(journey));
+                self.queue.push_back(Event::Made { journey: caused, host, made });
+            }
+        }
+    }
+
+    /// Puts a packet on a wire.
+    fn transmit(&mut self, journey: usize, from: WireEnd, skb: &Skb, next_hop: IpAddr, via_gateway: bool) {
+        let packet = skb.packet;
+        let src_mac = self.world.link(from).mac;
+        match self.world.neighbour(from, next_hop) {
+            Neighbour::End(at) => {
+                self.queue.push_back(Event::Receive { journey, at, packet: on_the_wire(packet), src_mac });
+            }
+            Neighbour::Nobody => {
+                // ip_finish_output: the neighbour is never resolved; the sender hears of it.
+                let skb = *skb;
+                let error = icmp::host_unreachable(packet.family());
+                let ((), steps, made) = self.pass(from.0, |pass| pass.send_error(&skb, error, 0, false));
+                if let Some(hop) = self.journeys[journey].hops.last_mut() {
+                    hop.steps.extend(steps);
+                }
+                for made in made {
+                    let caused = self.begin(made.packet, Role::Other, Some(journey));
+                    self.queue.push_back(Event::Made { journey: caused, host: from.0, made });
+                }
+                let interface = Some(self.world.link(from).name);
+                self.end_at(journey, from.0, interface, &packet, Reason::of(Outcome::NoNeighbor));
+            }
+            Neighbour::Unrecorded => self.leave(journey, from, packet, next_hop, via_gateway),
+        }
+    }
+
+    /// A packet goes to somebody nobody recorded.
+    fn leave(&mut self, journey: usize, from: WireEnd, packet: Packet, next_hop: IpAddr, via_gateway: bool) {
+        if let Sender::Outside { address, enters } = self.sender
+            && enters == from
+            && packet.dst == address
+        {
+            self.deliver_outside(journey, address, packet);
+            return;
+        }
+        let link = self.world.link(from);
+        let (host, interface) = (self.world.host(from.0).snapshot.name.clone(), link.name);
+        if via_gateway || is_tunnel(link) {
+            self.env.assumptions.insert(Assumption::OutsideAnswers { host, interface });
+            self.remember(packet.dst, from, Behind::Beyond);
+            let end = Reason::of(Outcome::Left);
+            self.end_at(journey, from.0, Some(interface), &packet, end);
+            self.react_outside(journey, packet.dst, packet);
+            return;
+        }
+        self.env.assumptions.insert(Assumption::AssumedHost { address: next_hop, host, interface });
+        self.remember(next_hop, from, Behind::OnLink);
+        self.deliver_outside(journey, next_hop, packet);
+    }
+
+    fn remember(&mut self, address: IpAddr, at: WireEnd, behind: Behind) {
+        if !self.behind.iter().any(|(known, ..)| *known == address) {
+            self.behind.push((address, at, behind));
+        }
+    }
+
+    /// An unrecorded host takes a packet: it answers on every port.
+    fn deliver_outside(&mut self, journey: usize, address: IpAddr, packet: Packet) {
+        self.journeys[journey].packet = packet;
+        let place = Place::Assumed(address);
+        let hop = Hop { host: place, in_interface: None, out_interface: None, steps: Vec::new() };
+        self.journeys[journey].hops.push(hop);
+        let end = End {
+            outcome: Outcome::Delivered,
+            why: None,
+            rule: None,
+            at: At { host: place, interface: None },
+            header: packet.header(),
+        };
+        self.finish(journey, end);
+        self.react_outside(journey, address, packet);
+    }
+
+    fn react_outside(&mut self, journey: usize, address: IpAddr, packet: Packet) {
+        let place = Place::Assumed(address);
+        // The sender listens to nothing but its own socket.
+        let listening = place != self.sender_node();
+        let reaction = self.state.sockets.deliver(place, &packet, listening);
+        if let Some((answer, role)) = reaction.answer {
+            self.send(place, answer, role, Some(journey));
+        }
+    }
+
+    fn end_at(
+        &mut self,
+        journey: usize,
+        host: HostId,
+        interface: Option<InterfaceName>,
+        packet: &Packet,
+        reason: Reason,
+    ) {
+        let end = End {
+            outcome: reason.outcome,
+            why: reason.why,
+            rule: reason.rule.map(|rule| (host, rule)),
+            at: At { host: Place::Host(host), interface },
+            header: packet.header(),
+        };
+        self.finish(journey, end);
+    }
+
+    fn finish(&mut self, journey: usize, end: End) {
+        self.journeys[journey].end.get_or_insert(end);
+    }
+
+    /// The state after the run, ready for the next flow.
+    pub(crate) fn into_state(self) -> (State, Env, Vec<Journey>) {
+        let Self { mut state, env, journeys, .. } = self;
+        for host in &mut state.hosts {
+            host.conntrack.sweep(env.now);
+        }
+        state.now = env.now;
+        state.drawn.clone_from(&env.drawn);
+        state.sequence = env.sequence;
+        (state, env, journeys)
+    }
+}
+
+/// What a stack did, if a packet was given to one.
+#[derive(Debug, Clone, Copy, Default)]
+struct StackAnswer {
+    reaction: Option<crate::endpoint::Reaction>,
+}
+
+/// A packet as the receiver reads it: it crosses the wire as bytes, with checksums.
+fn on_the_wire(packet: Packet) -> Packet {
+    wire::cross(&packet)
+}
+
+/// Links whose other end is a tunnel's, not a neighbour.
+fn is_tunnel(link: &natpath_model::Link) -> bool {
+    const KINDS: [&str; 10] =
+        ["wireguard", "tun", "gre", "gretap", "ipip", "sit", "ip6tnl", "vti", "xfrm", "ppp"];
+    link.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind))
+}

@@ -1,0 +1,105 @@
+//! What changes while packets flow: conntrack tables, counters, the memory of rules, rate limits.
+//!
+//! The snapshots are never changed; a [`HostState`] starts empty and holds what differs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use natpath_model::{Counter, Port, RuleRef};
+
+use crate::choice::Choices;
+use crate::conntrack::ConntrackTable;
+use crate::time::Instant;
+use crate::trace::{Assumption, Drawn};
+
+/// The changing part of a host.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HostState {
+    /// Its connections.
+    pub conntrack: ConntrackTable,
+    /// What each rule has counted since the session began.
+    pub counters: HashMap<RuleRef, Counter>,
+    /// The counters of `statistic --mode nth`, by rule and number of the match.
+    pub(crate) nth: HashMap<(RuleRef, u32), u32>,
+    /// How many errors each address may still be sent.
+    pub(crate) peers: BTreeMap<IpAddr, Bucket>,
+    /// How many "no route" answers each sender may still have.
+    pub(crate) unroutable: BTreeMap<IpAddr, Bucket>,
+    /// The addresses that were sent a redirect.
+    pub(crate) redirected: BTreeSet<IpAddr>,
+}
+
+/// A token bucket in milliseconds of credit (inetpeer.c, `inet_peer_xrlim_allow`; route.c, `ip_error`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    credit: u64,
+    filled: Instant,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub(crate) fn full(now: Instant) -> Self {
+        Self { credit: u64::MAX, filled: now }
+    }
+
+    /// Takes `cost` if there is as much, after filling up to `most`.
+    pub(crate) fn take(&mut self, now: Instant, cost: u64, most: u64) -> bool {
+        let gained = now.0.saturating_sub(self.filled.0);
+        self.filled = now;
+        self.credit = self.credit.saturating_add(gained).min(most);
+        let enough = self.credit >= cost;
+        if enough {
+            self.credit -= cost;
+        }
+        enough
+    }
+}
+
+/// What all hosts of a run share.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Env {
+    pub(crate) now: Instant,
+    pub(crate) choices: Choices,
+    /// The ports drawn so far; a port's number is its place here, from 1.
+    pub(crate) drawn: Vec<Drawn>,
+    /// The number of entries confirmed so far, over all hosts.
+    pub(crate) sequence: u64,
+    pub(crate) assumptions: BTreeSet<Assumption>,
+}
+
+impl Env {
+    /// Draws a port from an interval: a known one if there is no choice.
+    pub(crate) fn draw(&mut self, low: u16, high: u16) -> Port {
+        if low == high {
+            return Port::new(low);
+        }
+        self.drawn.push(Drawn { low, high });
+        let number = u16::try_from(self.drawn.len()).ok().and_then(NonZeroU16::new);
+        Port { value: 0, drawn: number }
+    }
+
+    /// The interval a port lies in; one number for a known one.
+    pub(crate) fn interval(&self, port: Port) -> Drawn {
+        match port.drawn {
+            None => Drawn { low: port.value, high: port.value },
+            Some(number) => self.drawn[usize::from(number.get()) - 1],
+        }
+    }
+
+    /// Narrows a drawn port to the pieces that a comparison tells apart, and says on which side it is.
+    /// The comparison is a choice where both sides are possible.
+    pub(crate) fn compare(&mut self, port: Port, set: &natpath_model::IntervalSet) -> bool {
+        let Some(number) = port.drawn else { return set.contains(port.value.into()) };
+        let index = usize::from(number.get()) - 1;
+        let Drawn { low, high } = self.drawn[index];
+        let pieces = set.cut(low.into()..=high.into());
+        let all = f64::from(high - low) + 1.0;
+        let size = |piece: &std::ops::RangeInclusive<u128>| (piece.end() - piece.start() + 1) as f64;
+        let weights: Vec<f64> = pieces.iter().map(|(piece, _)| size(piece) / all).collect();
+        let (piece, inside) = &pieces[self.choices.pick(&weights)];
+        // The pieces lie within the 16-bit interval that was cut.
+        self.drawn[index] = Drawn { low: *piece.start() as u16, high: *piece.end() as u16 };
+        *inside
+    }
+}
