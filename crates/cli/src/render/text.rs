@@ -21,10 +21,10 @@ mod words;
 
 use std::fmt::Write;
 
-use natpath_engine::trace::Hop;
+use natpath_engine::trace::{Hop, Path, Place};
 use natpath_model::Network;
 
-use self::lines::lines;
+use self::lines::{Line, lines};
 use self::phase::Depth;
 use self::style::{bad, bold, dim, good, note};
 use self::verdict::{Tone, Verdict, verdict};
@@ -87,39 +87,53 @@ fn flow(out: &mut String, network: &Network, traced: &Traced, number: Option<usi
 fn path(out: &mut String, view: &View<'_>, verbose: bool) {
     let (there, back) =
         if verbose { (Depth::Verbose, Depth::Verbose) } else { (Depth::Normal, Depth::Brief) };
-    let mut number = 0;
-    hops(out, view, &view.path.hops, there, &mut number);
-    if !view.path.reply_hops.is_empty() {
-        _ = writeln!(out, "{}", bold("and back"));
-        hops(out, view, &view.path.reply_hops, back, &mut number);
+    let Path { hops, reply_hops, result, .. } = view.path;
+    let mut sections = vec![Section::new(view, String::new(), hops, there)];
+    sections.push(Section::new(view, "and back".to_owned(), reply_hops, back));
+    if let Some(broken) = result.broken.as_ref().filter(|broken| broken.hops != *reply_hops) {
+        let title = format!("then the {}", broken.packet.word());
+        sections.push(Section::new(view, title, &broken.hops, back));
     }
-    if let Some(broken) = view.path.result.broken.as_ref().filter(|broken| !broken.hops.is_empty()) {
-        let same = broken.hops == view.path.reply_hops;
-        if !same {
-            _ = writeln!(out, "{}", bold(&format!("then the {}", broken.packet.word())));
-            hops(out, view, &broken.hops, back, &mut number);
-        }
-    }
+    write_sections(out, view, &sections);
     judgement(out, view, &verdict(view));
 }
 
-fn hops(out: &mut String, view: &View<'_>, hops: &[Hop], depth: Depth, number: &mut usize) {
-    let all: Vec<_> = hops.iter().map(|hop| (hop, lines(view, hop, depth))).collect();
-    let labels = all.iter().flat_map(|(_, lines)| lines).map(|line| line.label.chars().count());
-    let width = labels.max().unwrap_or(0).clamp(LABEL.0, LABEL.1);
-    for (hop, lines) in &all {
-        _ = writeln!(out, "{}", heading(view, hop));
-        for line in lines {
-            let mut count = String::new();
-            if line.numbered {
-                *number += 1;
-                count = number.to_string();
-            }
-            _ = writeln!(out, "{count:>3}  {:<width$}  {}", line.label, line.text);
-            for below in &line.below {
-                _ = writeln!(out, "{:indent$}{below}", "", indent = INDENT + width + 2);
+/// The hops of one packet with their lines.
+struct Section<'a> {
+    title: String,
+    hops: Vec<(&'a Hop, Vec<Line>)>,
+}
+
+impl<'a> Section<'a> {
+    fn new(view: &View<'_>, title: String, hops: &'a [Hop], depth: Depth) -> Self {
+        Self { title, hops: hops.iter().map(|hop| (hop, lines(view, hop, depth))).collect() }
+    }
+}
+
+/// Writes hops under their titles, with one column of labels and one count of phases for all.
+fn write_sections(out: &mut String, view: &View<'_>, sections: &[Section<'_>]) {
+    let all = sections.iter().flat_map(|section| &section.hops).flat_map(|(_, lines)| lines);
+    let width = all.map(|line| line.label.chars().count()).max().unwrap_or(0).clamp(LABEL.0, LABEL.1);
+    let mut number = 0;
+    for Section { title, hops } in sections.iter().filter(|section| !section.hops.is_empty()) {
+        if !title.is_empty() {
+            _ = writeln!(out, "{}", bold(title));
+        }
+        for (hop, lines) in hops {
+            _ = writeln!(out, "{}", heading(view, hop));
+            for line in lines {
+                number += usize::from(line.numbered);
+                let count = if line.numbered { number.to_string() } else { String::new() };
+                write_line(out, &count, line, width);
             }
         }
+    }
+}
+
+fn write_line(out: &mut String, count: &str, line: &Line, width: usize) {
+    _ = writeln!(out, "{count:>3}  {:<width$}  {}", line.label, line.text);
+    for below in &line.below {
+        _ = writeln!(out, "{:indent$}{below}", "", indent = INDENT + width + 2);
     }
 }
 
@@ -129,7 +143,11 @@ fn heading(view: &View<'_>, hop: &Hop) -> String {
         .into_iter()
         .filter_map(|(word, interface)| interface.map(|interface| format!("{word} {interface}")))
         .collect();
-    format!("{}  {}", bold(&view.place(hop.host)), parts.join(", ")).trim_end().to_owned()
+    let way = match hop.host {
+        Place::Host(_) => parts.join(", "),
+        Place::Assumed(_) => dim("a host that was not recorded"),
+    };
+    format!("{}  {way}", bold(&view.place(hop.host))).trim_end().to_owned()
 }
 
 fn judgement(out: &mut String, view: &View<'_>, verdict: &Verdict) {

@@ -44,6 +44,7 @@ fn quiet_line(view: &View<'_>, host: Place, chains: &[ChainPhase<'_>]) -> Line {
         .map(ChainPhase::counts)
         .fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
     let text = match matched {
+        0 if tried == 0 => "no rules".to_owned(),
         0 => format!("no rule matches ({tried} tried)"),
         _ => format!("no rule decides ({tried} tried, {matched} matched)"),
     };
@@ -68,7 +69,7 @@ fn chain_lines(view: &View<'_>, host: Place, chain: &ChainPhase<'_>, depth: Dept
     }
     if chain.dropped_by_policy() {
         let label = format!("{} {}", table_name(view, host, chain.table), chain.hook.chain_name());
-        let text = format!("{} by the chain's policy", bad("DROP"));
+        let text = format!("{} by the chain's policy ({} tried)", bad("DROP"), chain.counts().0);
         lines.push(Line { label, text, ..Line::default() });
     } else if lines.is_empty() {
         lines.push(quiet_line(view, host, std::slice::from_ref(chain)));
@@ -216,7 +217,9 @@ fn step_line(view: &View<'_>, step: &Step) -> Option<Line> {
             let text = format!("source port taken: {} → {}", view.src(*before), view.src(*after));
             line(&at("nat", *hook), text)
         }
-        Step::Route(route) => line(if route.again { "route again" } else { "route" }, route_text(route)),
+        Step::Route(route) => {
+            line(if route.again { "route again" } else { "route" }, route_text(view, route))
+        }
         Step::SourceCheck { why } => line("source check", bad(&format!("fails: {}", why.word()))),
         Step::Ttl(ttl) => line("time to live", ttl.to_string()),
         Step::Answered { icmp } => line("answers", answered(view, *icmp)),
@@ -237,9 +240,13 @@ fn step_line(view: &View<'_>, step: &Step) -> Option<Line> {
     }
 }
 
-fn route_text(route: &RouteStep) -> String {
+fn route_text(view: &View<'_>, route: &RouteStep) -> String {
     let text = words::route(route);
-    if route.found.is_some() { text } else { bad(&text) }
+    match (route.source, &route.found) {
+        (_, None) => bad(&text),
+        (Some(source), Some(_)) if view.flow.src.is_none() => format!("{text}, source {source}"),
+        (_, Some(_)) => text,
+    }
 }
 
 fn translated(view: &View<'_>, manip: Manip, undone: bool, before: Header, after: Header) -> String {
@@ -253,6 +260,9 @@ fn translated(view: &View<'_>, manip: Manip, undone: bool, before: Header, after
         (Manip::Src, false) => "SNAT as decided",
         (Manip::Dst, false) => "DNAT as decided",
     };
+    if before == after {
+        return format!("{word}  in the header that the error quotes");
+    }
     format!("{word}  {side} {old} → {new}")
 }
 

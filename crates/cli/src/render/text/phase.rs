@@ -164,10 +164,9 @@ fn is_shown(step: &Step, hop: &Hop, depth: Depth) -> bool {
         Step::Socket { .. } => depth == Depth::Normal,
         Step::Ended { outcome, .. } => !is_said_already(hop, *outcome),
         Step::Ttl(_) | Step::Confirmed { .. } => false,
-        Step::Translated { .. }
-        | Step::PortChanged { .. }
-        | Step::SourceCheck { .. }
-        | Step::Answered { .. } => true,
+        // An ICMP error of this host's has nothing to translate but the header it quotes.
+        Step::Translated { before, after, .. } => before != after,
+        Step::PortChanged { .. } | Step::SourceCheck { .. } | Step::Answered { .. } => true,
         // The others stand at the end; this one changes what the rules around it mean.
         Step::Assumed(assumption) => matches!(assumption, Assumption::Opaque { .. }),
         Step::Chain { .. } | Step::Rule { .. } | Step::Miss { .. } | Step::NotReached { .. } => false,

@@ -60,7 +60,9 @@ fn tells(steps: Vec<Step>, depth: Depth, expected: &str) {
     let path = &traced.trace.paths[0];
     let hop = Hop { steps, ..path.hops[0].clone() };
     let mut text = String::new();
-    hops(&mut text, &View { network: &network, flow: &traced.flow, path }, &[hop], depth, &mut 0);
+    let view = View { network: &network, flow: &traced.flow, path };
+    let section = Section::new(&view, String::new(), std::slice::from_ref(&hop), depth);
+    write_sections(&mut text, &view, &[section]);
     let text = plain(&text);
     let (_, text) = text.split_once('\n').expect("a heading");
     assert_eq!(text, expected, "\n{text}");
@@ -95,7 +97,7 @@ fn a_policy_that_drops_is_named() {
         chain(Hook::Forward, FILTER, 5, ChainEnd::PolicyDrop),
         Step::Ended { outcome: Outcome::Dropped, why: Some(Why::Policy) },
     ];
-    tells(steps, Depth::Normal, "  1  filter FORWARD      DROP by the chain's policy\n");
+    tells(steps, Depth::Normal, "  1  filter FORWARD      DROP by the chain's policy (5 tried)\n");
 }
 
 /// A DNAT in a user chain, as the engine orders it: the translation is written after the walk.

@@ -49,21 +49,18 @@ pub(crate) fn route(step: &RouteStep) -> String {
     let destination = step.destination;
     let Some(found) = &step.found else { return format!("no route to {destination}") };
     let mut text = match found.kind {
+        RouteType::Local => return format!("{destination} is an address of this host"),
         RouteType::Unicast => destination.to_string(),
-        RouteType::Local => format!("{destination} is an address of this host"),
         kind => format!("{} {destination}", kind.name()),
     };
     if let Some(gateway) = found.gateway {
         text += &format!(" via {gateway}");
     }
-    if let Some(interface) = found.interface.filter(|_| found.kind != RouteType::Local) {
+    if let Some(interface) = found.interface {
         text += &format!(" dev {interface}");
     }
     let prefix = if found.prefix.prefix_len() == 0 { "default".to_owned() } else { found.prefix.to_string() };
     text += &format!("  ({}, {prefix})", table_name(found.table));
-    if let Some(source) = step.source {
-        text += &format!(", source {source}");
-    }
     text
 }
 
