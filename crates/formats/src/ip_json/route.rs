@@ -1,12 +1,13 @@
 //! `ip -j route show table all`: routes.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use natpath_model::{Diagnostic, Family, InterfaceName, NextHop, Route, RouteType, Scope, table_id};
 use serde::Deserialize;
 
 use super::words::{Word, interface, prefix, scope, table, tos};
-use super::{Row, each};
+use super::{Row, each, rows};
 
 /// The metric of an IPv6 route for which none is listed (linux/ipv6_route.h, `IP6_RT_PRIO_USER`).
 const IP6_METRIC: u32 = 1024;
@@ -63,12 +64,37 @@ pub fn parse(
     file_name: &str,
     family: Family,
 ) -> Result<(Vec<Route>, Vec<Diagnostic>), Diagnostic> {
-    each(text, file_name, |row| {
-        let read: RouteRow = row.read(file_name)?;
-        // `pref` is printed for IPv6 only.
-        let ip6 = row.text.contains("\"pref\"") || read.gateway.is_some_and(|gateway| gateway.is_ipv6());
-        route(row, read, file_name, if ip6 { Family::Ip6 } else { family })
-    })
+    each(text, file_name, |row| read_row(row, file_name, family))
+}
+
+/// Reads the IPv4 routes of a list that may hold those of both families, given the list of the IPv6 routes:
+/// `ip -j route show table all` lists both, and not every IPv6 row tells that it is one.
+///
+/// # Errors
+/// If the text is not a JSON list.
+pub fn parse_ip4(
+    text: &str,
+    file_name: &str,
+    ip6: &str,
+) -> Result<(Vec<Route>, Vec<Diagnostic>), Diagnostic> {
+    let compact = |text: &str| text.split_whitespace().collect::<String>();
+    let known: HashSet<String> =
+        rows(ip6, file_name).unwrap_or_default().iter().map(|row| compact(row.text)).collect();
+    let (routes, diagnostics) = each(text, file_name, |row| {
+        if known.contains(&compact(row.text)) {
+            return Ok(None);
+        }
+        read_row(row, file_name, Family::Ip4).map(Some)
+    })?;
+    let own = routes.into_iter().flatten().filter(|route| family_of(route) == Family::Ip4);
+    Ok((own.collect(), diagnostics))
+}
+
+fn read_row(row: &Row<'_>, file_name: &str, family: Family) -> Result<Route, Diagnostic> {
+    let read: RouteRow = row.read(file_name)?;
+    // `pref` is printed for IPv6 only.
+    let ip6 = row.text.contains("\"pref\"") || read.gateway.is_some_and(|gateway| gateway.is_ipv6());
+    route(row, read, file_name, if ip6 { Family::Ip6 } else { family })
 }
 
 /// The family of a route.
