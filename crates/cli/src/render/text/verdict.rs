@@ -52,8 +52,8 @@ fn works(view: &View<'_>) -> String {
     let there = view.dst(result.end.header);
     let host = view.place(result.end.at.host);
     let who = match (result.end.outcome, result.end.at.host, result.end.at.interface) {
-        (Outcome::Left, _, Some(interface)) => format!("{there} outside, beyond {host} {interface}"),
-        (Outcome::Left, ..) => format!("{there} outside, beyond {host}"),
+        (Outcome::Left, _, Some(interface)) => format!("{there} beyond {host} {interface}"),
+        (Outcome::Left, ..) => format!("{there} beyond {host}"),
         (_, Place::Assumed(_), _) => there,
         (_, Place::Host(_), _) => format!("{there} on {host}"),
     };

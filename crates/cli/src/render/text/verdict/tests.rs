@@ -192,7 +192,7 @@ fn what_works_names_who_answers_and_as_whom() {
     let seen = "answers, the client sees 198.51.100.1:80";
     let router = Place::Host(ROUTER);
     check(router, Outcome::Delivered, &format!("works: 10.244.1.5:8080 on router {seen}"));
-    check(router, Outcome::Left, &format!("works: 10.244.1.5:8080 outside, beyond router eth1 {seen}"));
+    check(router, Outcome::Left, &format!("works: 10.244.1.5:8080 beyond router eth1 {seen}"));
     let assumed = Place::Assumed(address("10.244.1.5"));
     check(assumed, Outcome::Delivered, &format!("works: 10.244.1.5:8080 {seen}"));
 }
