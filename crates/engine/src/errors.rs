@@ -51,7 +51,12 @@ impl<O: Observer> Pass<'_, '_, O> {
             return;
         }
         let kind = icmp::redirect(skb.packet.family());
+        let before = self.made.len();
         self.send_error(skb, kind, 0, false);
+        if self.made.len() > before {
+            // It leaves while the packet's own translation is not finished, which nat takes note of.
+            self.send_now();
+        }
     }
 
     /// Makes the reset of `REJECT --reject-with tcp-reset`.

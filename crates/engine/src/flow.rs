@@ -161,7 +161,7 @@ fn exchange(run: &mut Run<'_, '_>, client: SocketKey) {
     }
     let (node, header) = (server_node(end), end.header);
     let server = run.state.sockets.find(node, Protocol::TCP, header.dst, header.src);
-    if server.is_none_or(|socket| !socket.received) {
+    if server.is_none_or(|socket| !socket.received || socket.state != SocketState::Open) {
         return;
     }
     let packet = data(header.dst, header.src);

@@ -6,12 +6,12 @@
 use natpath_model::{Family, Item};
 
 use crate::host::Host;
-use crate::skb::Made;
+use crate::skb::{Fate, Made};
 use crate::state::{Env, HostState};
 use crate::trace::{Assumption, Step};
 
 /// Watches packets. `()` watches nothing and costs nothing.
-pub trait Observer {
+pub(crate) trait Observer: Default {
     /// Whether steps are wanted; if not, none is made.
     const WATCHES: bool;
 
@@ -46,8 +46,18 @@ pub(crate) struct Pass<'r, 'a, O> {
     pub(crate) state: &'r mut HostState,
     pub(crate) env: &'r mut Env,
     pub(crate) observer: &'r mut O,
-    /// The errors and resets this pass has made, in order.
+    /// The errors and resets this pass has made, in order, to be sent once it is over.
     pub(crate) made: Vec<Made>,
+    /// What it has sent while it went on, and what was seen of that.
+    pub(crate) sent: Vec<Sent<O>>,
+}
+
+/// A packet that a host sent in the middle of another's pass.
+#[derive(Debug)]
+pub(crate) struct Sent<O> {
+    pub(crate) made: Made,
+    pub(crate) fate: Fate,
+    pub(crate) observer: O,
 }
 
 impl<'r, 'a, O: Observer> Pass<'r, 'a, O> {
@@ -57,7 +67,16 @@ impl<'r, 'a, O: Observer> Pass<'r, 'a, O> {
         env: &'r mut Env,
         observer: &'r mut O,
     ) -> Self {
-        Self { host, state, env, observer, made: Vec::new() }
+        Self { host, state, env, observer, made: Vec::new(), sent: Vec::new() }
+    }
+
+    /// Sends what was made last, before this pass goes on.
+    pub(crate) fn send_now(&mut self) {
+        let Some(made) = self.made.pop() else { return };
+        let outer = std::mem::take(self.observer);
+        let fate = self.send_made(&made);
+        let observer = std::mem::replace(self.observer, outer);
+        self.sent.push(Sent { made, fate, observer });
     }
 
     /// Notes that the result leans on an item that was not recorded.

@@ -328,6 +328,10 @@ impl<O: Observer> Pass<'_, '_, O> {
             }
             Err(error) => {
                 self.show_route(skb, None, None, true);
+                if error == OutputError::Invalid && packet.tcp_flags().is_some() {
+                    // Only a datagram's sender hears of it; TCP tries again in silence.
+                    return Err(Reason::dropped(Why::MartianSource));
+                }
                 let (outcome, why) = error.outcome();
                 Err(Reason { outcome, why, rule: None })
             }

@@ -13,10 +13,10 @@ use crate::endpoint::{Role, Sockets};
 use crate::fib::OutputKey;
 use crate::host::LinkId;
 use crate::packet::{Packet, icmp};
-use crate::pass::Pass;
+use crate::pass::{Pass, Sent};
 use crate::skb::{Fate, Made, Reason, Skb};
 use crate::state::{Env, HostState};
-use crate::trace::{Assumption, At, End, Header, Hop, HostId, Outcome, Place, Step};
+use crate::trace::{Assumption, At, End, Header, Hop, HostId, Outcome, Place, Step, Why};
 use crate::wire;
 use crate::world::{End as WireEnd, Neighbour, World};
 
@@ -58,7 +58,7 @@ const MAX_EVENTS: usize = 100_000;
 #[derive(Debug)]
 enum Event {
     /// A packet comes in by a link.
-    Receive { journey: usize, at: WireEnd, packet: Packet, src_mac: Option<Mac> },
+    Receive { journey: usize, at: WireEnd, packet: Packet, mark: u32, src_mac: Option<Mac> },
     /// A host sends what it made on its own.
     Made { journey: usize, host: HostId, made: Made },
     /// A node's stack sends.
@@ -127,7 +127,7 @@ impl<'w, 'a> Run<'w, 'a> {
     /// Begins a journey of a packet that appears on the wire of an interface's only other end.
     pub(crate) fn inject(&mut self, at: WireEnd, packet: Packet, src_mac: Option<Mac>) -> usize {
         let journey = self.begin(packet, Role::First, None);
-        self.queue.push_back(Event::Receive { journey, at, packet, src_mac });
+        self.queue.push_back(Event::Receive { journey, at, packet, mark: 0, src_mac });
         journey
     }
 
@@ -141,7 +141,9 @@ impl<'w, 'a> Run<'w, 'a> {
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.queue.pop_front() else { return };
             match event {
-                Event::Receive { journey, at, packet, src_mac } => self.receive(journey, at, packet, src_mac),
+                Event::Receive { journey, at, packet, mark, src_mac } => {
+                    self.receive(journey, at, packet, mark, src_mac);
+                }
                 Event::Made { journey, host, made } => {
                     let (fate, steps, caused) = self.pass(host, |pass| pass.send_made(&made));
                     self.follow(journey, host, None, fate, steps, caused);
@@ -159,18 +161,19 @@ impl<'w, 'a> Run<'w, 'a> {
         &mut self,
         host: HostId,
         act: impl FnOnce(&mut Pass<'_, 'a, Vec<Step>>) -> T,
-    ) -> (T, Vec<Step>, Vec<Made>) {
+    ) -> (T, Vec<Step>, Caused) {
         let mut steps = Vec::new();
         let index = host.0 as usize;
         let mut pass =
             Pass::new(self.world.host(host), &mut self.state.hosts[index], &mut self.env, &mut steps);
         let result = act(&mut pass);
-        let made = std::mem::take(&mut pass.made);
-        (result, steps, made)
+        let caused = Caused { made: std::mem::take(&mut pass.made), sent: std::mem::take(&mut pass.sent) };
+        (result, steps, caused)
     }
 
-    fn receive(&mut self, journey: usize, at: WireEnd, packet: Packet, src_mac: Option<Mac>) {
+    fn receive(&mut self, journey: usize, at: WireEnd, packet: Packet, mark: u32, src_mac: Option<Mac>) {
         let mut skb = Skb::new(packet);
+        skb.mark = mark;
         skb.src_mac = src_mac;
         let (fate, steps, made) = self.pass(at.0, |pass| pass.receive(skb, at.1));
         self.follow(journey, at.0, Some(at.1), fate, steps, made);
@@ -208,6 +211,10 @@ impl<'w, 'a> Run<'w, 'a> {
                 Err(error) => pass.unsendable(skb, error),
             }
         });
+        let fate = match fate {
+            Fate::Ended(skb, reason) if by_client => Fate::Ended(skb, as_heard(&skb, reason)),
+            other => other,
+        };
         self.follow(journey, host, None, fate, steps, made);
     }
 
@@ -228,7 +235,13 @@ impl<'w, 'a> Run<'w, 'a> {
                 .filter_map(natpath_model::Address::subnet)
                 .any(|net| net.contains(&address) && net.contains(&packet.dst));
         if !direct || self.world.host(at.0).fib.is_local(packet.dst) {
-            self.queue.push_back(Event::Receive { journey, at, packet: on_the_wire(packet), src_mac: None });
+            self.queue.push_back(Event::Receive {
+                journey,
+                at,
+                packet: on_the_wire(packet),
+                mark: 0,
+                src_mac: None,
+            });
             return;
         }
         match self.world.neighbour(at, packet.dst) {
@@ -237,6 +250,7 @@ impl<'w, 'a> Run<'w, 'a> {
                     journey,
                     at: end,
                     packet: on_the_wire(packet),
+                    mark: 0,
                     src_mac: None,
                 });
             }
@@ -262,7 +276,7 @@ impl<'w, 'a> Run<'w, 'a> {
         in_link: Option<LinkId>,
         fate: Fate,
         mut steps: Vec<Step>,
-        made: Vec<Made>,
+        caused: Caused,
     ) {
         let name = |link: LinkId| self.world.link((host, link)).name;
         let in_interface = in_link.map(name);
@@ -277,10 +291,7 @@ impl<'w, 'a> Run<'w, 'a> {
             reaction = Some(answer);
         }
         self.journeys[journey].hops.push(Hop { host: Place::Host(host), in_interface, out_interface, steps });
-        for made in made {
-            let caused = self.begin(made.packet, Role::Other, Some(journey));
-            self.queue.push_back(Event::Made { journey: caused, host, made });
-        }
+        self.cause(journey, host, caused);
         match fate {
             Fate::Deliver(skb) => self.delivered(journey, host, &skb, reaction.unwrap_or_default()),
             Fate::Transmit { skb, link, next_hop, via_gateway } => {
@@ -351,10 +362,19 @@ impl<'w, 'a> Run<'w, 'a> {
             let skb = *skb;
             let error = icmp::port_unreachable(skb.packet.family());
             let ((), _, made) = self.pass(host, |pass| pass.send_error(&skb, error, 0, true));
-            for made in made {
-                let caused = self.begin(made.packet, Role::Other, Some(journey));
-                self.queue.push_back(Event::Made { journey: caused, host, made });
-            }
+            self.cause(journey, host, made);
+        }
+    }
+
+    /// Begins the journeys of what a host made because of a packet.
+    fn cause(&mut self, journey: usize, host: HostId, caused: Caused) {
+        for sent in caused.sent {
+            let begun = self.begin(sent.made.packet, Role::Other, Some(journey));
+            self.follow(begun, host, None, sent.fate, sent.observer, Caused::default());
+        }
+        for made in caused.made {
+            let begun = self.begin(made.packet, Role::Other, Some(journey));
+            self.queue.push_back(Event::Made { journey: begun, host, made });
         }
     }
 
@@ -364,7 +384,10 @@ impl<'w, 'a> Run<'w, 'a> {
         let src_mac = self.world.link(from).mac;
         match self.world.neighbour(from, next_hop) {
             Neighbour::End(at) => {
-                self.queue.push_back(Event::Receive { journey, at, packet: on_the_wire(packet), src_mac });
+                // veth.c, `skb_scrub_packet`: the mark is lost only where the packet changes namespaces.
+                let mark = if at.0 == from.0 { skb.mark } else { 0 };
+                let packet = on_the_wire(packet);
+                self.queue.push_back(Event::Receive { journey, at, packet, mark, src_mac });
             }
             Neighbour::Nobody => {
                 // ip_finish_output: the neighbour is never resolved; the sender hears of it.
@@ -374,10 +397,7 @@ impl<'w, 'a> Run<'w, 'a> {
                 if let Some(hop) = self.journeys[journey].hops.last_mut() {
                     hop.steps.extend(steps);
                 }
-                for made in made {
-                    let caused = self.begin(made.packet, Role::Other, Some(journey));
-                    self.queue.push_back(Event::Made { journey: caused, host: from.0, made });
-                }
+                self.cause(journey, from.0, made);
                 let interface = Some(self.world.link(from).name);
                 self.end_at(journey, from.0, interface, &packet, Reason::of(Outcome::NoNeighbor));
             }
@@ -477,10 +497,30 @@ impl<'w, 'a> Run<'w, 'a> {
     }
 }
 
+/// What a host sent of its own because of a packet.
+#[derive(Debug, Default)]
+struct Caused {
+    made: Vec<Made>,
+    sent: Vec<Sent<Vec<Step>>>,
+}
+
 /// What a stack did, if a packet was given to one.
 #[derive(Debug, Clone, Copy, Default)]
 struct StackAnswer {
     reaction: Option<crate::endpoint::Reaction>,
+}
+
+/// What the sender's own system call says of a packet that ended in OUTPUT or POSTROUTING: a datagram's
+/// `sendto` returns EPERM (netfilter.c, `NF_DROP_GETERR`), while TCP tries again in silence.
+fn as_heard(skb: &Skb, reason: Reason) -> Reason {
+    let never_left = skb.in_link.is_none();
+    let is_tcp = skb.packet.tcp_flags().is_some();
+    match (reason.outcome, reason.why) {
+        (Outcome::Dropped, Some(Why::Rule | Why::Policy | Why::NoPorts)) if never_left && !is_tcp => {
+            Reason { outcome: Outcome::LocalError, why: Some(Why::Errno("EPERM")), ..reason }
+        }
+        _ => reason,
+    }
 }
 
 /// A packet as the receiver reads it: it crosses the wire as bytes, with checksums.

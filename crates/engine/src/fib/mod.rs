@@ -50,7 +50,7 @@ pub(crate) enum Failed {
     NoRoute,
     /// A blackhole route or rule.
     Blackhole,
-    /// An unreachable route or rule.
+    /// An unreachable route.
     Unreachable,
     /// A prohibit route or rule.
     Prohibit,
@@ -156,7 +156,8 @@ impl<'a> Fib<'a> {
                 }
                 PolicyAction::Nop => {}
                 PolicyAction::Blackhole => return Err(Failed::Blackhole),
-                PolicyAction::Unreachable => return Err(Failed::Unreachable),
+                // fib4_rule_action: an unreachable rule, unlike a route, says "network unreachable".
+                PolicyAction::Unreachable => return Err(Failed::NoRoute),
                 PolicyAction::Prohibit => return Err(Failed::Prohibit),
             }
         }
@@ -209,8 +210,16 @@ impl<'a> Fib<'a> {
         let family = Family::of(address);
         let name = if family == Family::Ip4 && self.merged { table_id::MAIN } else { table_id::LOCAL };
         let Some(table) = self.tables.get(&(family, name)) else { return RouteType::Unicast };
-        let found = table.covering(address).find(|route| route.table == table_id::LOCAL);
-        match found {
+        // In a merged trie the longest prefix answers, and a route of main is unicast to this question. A route
+        // that is an error is no answer.
+        let is_error = |kind| {
+            matches!(
+                kind,
+                RouteType::Blackhole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw
+            )
+        };
+        match table.covering(address).next() {
+            Some(route) if is_error(route.kind) => RouteType::Unicast,
             Some(route) if interface.is_none() || route.next_hops.iter().any(|hop| hop.link == interface) => {
                 route.kind
             }
