@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use natpath_engine::Session;
 use natpath_formats::flows::{FlowAction, FlowLine, parse};
 use natpath_formats::snapshot::read_network;
-use natpath_model::{Diagnostic, Flow, Network, Severity};
+use natpath_model::{Diagnostic, Network, Severity};
 
 use crate::args::TraceArguments;
 use crate::render::view::Traced;
@@ -65,28 +65,18 @@ fn read_flows(arguments: &TraceArguments) -> Result<Vec<FlowLine>> {
         if let Some(first) = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error) {
             bail!(message(first));
         }
-        if lines.is_empty() {
-            bail!("no flow is given");
-        }
         return Ok(lines);
     };
-    let (name, text) = if file == Path::new("-") {
-        let text = io::read_to_string(io::stdin()).context("stdin can't be read")?;
-        ("stdin".to_owned(), text)
-    } else {
-        let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).with_context(|| format!("{name} can't be read"))?;
-        (name, text)
-    };
+    let name = name_of(file);
+    let text =
+        if file == Path::new("-") { io::read_to_string(io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = text.with_context(|| format!("{name} can't be read"))?;
     let (lines, diagnostics) = parse(&text, &name);
     for diagnostic in &diagnostics {
         anstream::eprintln!("{diagnostic}");
     }
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         bail!("{name} is not a list of flows");
-    }
-    if lines.is_empty() {
-        bail!("{name} holds no flow");
     }
     Ok(lines)
 }
@@ -103,26 +93,33 @@ fn trace_all(network: &Network, lines: Vec<FlowLine>, file: Option<&Path>) -> Re
     let mut session = Session::new(network);
     let mut traces = Vec::with_capacity(lines.len());
     for FlowLine { line, text, action } in lines {
-        let place = || file.map_or(String::new(), |file| format!("{}:{line}: ", file.display()));
-        let flow = flow_of(action).map_err(|word| {
-            anyhow!("{}`{word}` lines are not there yet\n  help: only flows can be traced", place())
-        })?;
+        let place = || file.map_or(String::new(), |file| format!("{}:{line}: ", name_of(file)));
+        let flow = match action {
+            FlowAction::Flow(flow) => flow,
+            FlowAction::Wait(milliseconds) => {
+                session.wait(milliseconds);
+                continue;
+            }
+            FlowAction::Load { .. }
+            | FlowAction::Forget { .. }
+            | FlowAction::More { .. }
+            | FlowAction::Close { .. } => {
+                let word = text.split_whitespace().next().unwrap_or_default();
+                bail!("{}`{word}` lines are not there yet\n  help: flows and `wait` can be traced", place());
+            }
+        };
         let trace = session.trace(&flow).map_err(|error| anyhow!("{}{error}", place()))?;
         traces.push(Traced { flow, text, trace });
+    }
+    if traces.is_empty() {
+        bail!("there is no flow to trace");
     }
     Ok(traces)
 }
 
-/// The flow of a line; for another line its first word.
-fn flow_of(action: FlowAction) -> std::result::Result<Flow, &'static str> {
-    match action {
-        FlowAction::Flow(flow) => Ok(flow),
-        FlowAction::Load { .. } => Err("load"),
-        FlowAction::Forget { .. } => Err("forget"),
-        FlowAction::More { .. } => Err("more"),
-        FlowAction::Close { .. } => Err("close"),
-        FlowAction::Wait(_) => Err("wait"),
-    }
+/// A file of flows as messages name it.
+fn name_of(file: &Path) -> String {
+    if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() }
 }
 
 /// Prints to stdout; a reader that has seen enough (`| head`) is no error.

@@ -43,7 +43,7 @@ fn what_is_not_a_flow_is_refused() {
     refuses(&format!("{NET} tpc 198.51.100.2 198.51.100.1:80"), "", "tpc");
     refuses(&format!("{NET} tcp 198.51.100.300 198.51.100.1:80"), "", "198.51.100.300");
     refuses(&format!("{NET} --flows -"), "tcp 198.51.100.2\n", "stdin:1:");
-    refuses(&format!("{NET} --flows -"), "# nothing\n", "holds no flow");
+    refuses(&format!("{NET} --flows -"), "# nothing\n", "no flow to trace");
 }
 
 #[test]
@@ -54,7 +54,15 @@ fn what_cannot_be_read_is_named() {
 
 #[test]
 fn lines_that_cannot_be_run_yet_are_refused_by_place() {
-    refuses(&format!("{NET} --flows -"), "wait 100\n", "-:1: `wait` lines are not there yet");
+    let line = "forget router tcp 198.51.100.2 198.51.100.1:80\n";
+    refuses(&format!("{NET} --flows -"), line, "stdin:1: `forget` lines are not there yet");
+}
+
+#[test]
+fn time_may_pass_between_flows() {
+    let ran = natpath_with_stdin(&format!("{NET} --flows -"), &format!("{FLOW}\nwait 1000\n{FLOW}\n"));
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.stdout.contains("flow 2 ") && ran.stdout.ends_with("0 of 2 flows work\n"), "{ran:?}");
 }
 
 #[test]
