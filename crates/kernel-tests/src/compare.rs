@@ -3,56 +3,58 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use natpath_engine::trace::FlowTrace;
+use natpath_engine::trace::{FlowTrace, Path};
 use natpath_model::Network;
 
 use crate::judge::KernelRun;
 use crate::judge::engine::{EngineRun, observation};
 use crate::kernel::rules::{Counters, RulePlace};
 use crate::observe::Observation;
-use crate::scenario::{Action, Alternative, Scenario};
+use crate::scenario::{Alternative, Scenario, Step};
 
 /// The differences between the engine's answer and the kernel's; none where they agree.
 #[must_use]
-pub fn engine_with_kernel(scenario: &Scenario, engine: &EngineRun, kernel: &KernelRun) -> Vec<String> {
+pub fn engine_with_kernel(scenario: &Scenario, engine: &EngineRun<'_>, kernel: &KernelRun) -> Vec<String> {
+    let network = &scenario.network;
     let mut differences = Vec::new();
-    let mut chosen: Vec<String> = Vec::new();
+    let mut chosen: Vec<Option<String>> = Vec::new();
     for ((step, trace), seen) in scenario.steps.iter().zip(&engine.traces).zip(&kernel.seen) {
         let (Some(trace), Some(seen)) = (trace, seen) else { continue };
-        match path_seen(&scenario.network, trace, seen, &chosen) {
-            Some(id) => chosen.push(id),
-            None => {
-                let mut text = format!("{}:{}: {}\n  kernel saw:\n", scenario.file, step.line, step.text);
-                push_lines(&mut text, &seen.lines());
-                for path in &trace.paths {
-                    let _ = writeln!(text, "  engine says (path {}, {:.3}):", path.id, path.probability);
-                    push_lines(&mut text, &observation(&scenario.network, trace, path).lines());
-                }
-                differences.push(text);
+        let said = |path: &Path| observation(network, trace, path, &step.action);
+        let mut possible = trace.paths.iter().filter(|path| goes_with(path, &chosen));
+        let found = possible.find(|path| said(path).is_seen_as(seen, &path.result.drawn));
+        chosen.push(found.map(|path| path.id.clone()));
+        if found.is_none() {
+            let mut text = format!("{}:{}: {}\n  kernel saw:\n", scenario.file, step.line, step.text);
+            push_lines(&mut text, &seen.lines());
+            for path in &trace.paths {
+                let _ = writeln!(text, "  engine says (path {}, {:.3}):", path.id, path.probability);
+                push_lines(&mut text, &said(path).lines());
             }
+            differences.push(text);
         }
     }
-    if !engine_plays_all(scenario) {
-        return differences;
-    }
-    for ((host, said), counted) in scenario.network.hosts.iter().zip(&engine.counters).zip(&kernel.counters) {
-        differences.extend(counters(&scenario.file, &host.name, said, counted));
-    }
+    differences.extend(counters(scenario, engine.counters(&chosen), kernel));
     differences
 }
 
-/// The path that the kernel took, among those that go with the earlier ones.
-fn path_seen(network: &Network, trace: &FlowTrace, seen: &Observation, chosen: &[String]) -> Option<String> {
-    let possible = trace.paths.iter().filter(|path| {
-        path.given.iter().all(|given| {
-            let flow = given.split_once('.').map(|(flow, _)| flow);
-            chosen.iter().all(|id| id.split_once('.').map(|(flow, _)| flow) != flow || id == given)
-        })
-    });
-    possible
-        .into_iter()
-        .find(|path| observation(network, trace, path).is_seen_as(seen, &path.result.drawn))
-        .map(|path| path.id.clone())
+/// Whether a path goes with the paths that earlier flows took.
+fn goes_with(path: &Path, chosen: &[Option<String>]) -> bool {
+    let flow = |id: &str| id.split_once('.').map(|(flow, _)| flow.to_owned());
+    path.given
+        .iter()
+        .all(|given| chosen.iter().flatten().all(|taken| taken == given || flow(taken) != flow(given)))
+}
+
+/// The differences between the kernel's counters and those of the history that is nearest to them.
+fn counters(scenario: &Scenario, histories: Vec<Vec<Counters>>, kernel: &KernelRun) -> Vec<String> {
+    let of_history = |said: Vec<Counters>| {
+        let hosts = scenario.network.hosts.iter().zip(said).zip(&kernel.counters);
+        hosts
+            .flat_map(|((host, said), counted)| counters_of_host(&scenario.file, &host.name, &said, counted))
+            .collect::<Vec<_>>()
+    };
+    histories.into_iter().map(of_history).min_by_key(Vec::len).unwrap_or_default()
 }
 
 fn push_lines(text: &mut String, lines: &[String]) {
@@ -62,7 +64,7 @@ fn push_lines(text: &mut String, lines: &[String]) {
 }
 
 /// The differences between the counters of one host.
-fn counters(file: &str, host: &str, said: &Counters, counted: &Counters) -> Vec<String> {
+fn counters_of_host(file: &str, host: &str, said: &Counters, counted: &Counters) -> Vec<String> {
     let mut differences = Vec::new();
     for (place, (seen, rule)) in counted {
         match said.get(place) {
@@ -112,21 +114,28 @@ pub fn steps_with_expected(scenario: &Scenario, steps: &[Vec<Alternative>]) -> V
 }
 
 /// The differences between the counters that are expected and those of a judge; none if the file has none.
+/// A line that ends with `*` need not be there.
 #[must_use]
 pub fn counters_with_expected(scenario: &Scenario, counters: &[String]) -> Vec<String> {
     let Some(expected) = &scenario.counters else { return Vec::new() };
     let surplus = counters.iter().filter(|line| !expected.iter().any(|other| same_line(other, line)));
-    let missing = expected.iter().filter(|line| !counters.iter().any(|other| same_line(line, other)));
+    let missing = expected
+        .iter()
+        .filter(|line| !line.ends_with('*') && !counters.iter().any(|other| same_line(line, other)));
     surplus
         .map(|line| format!("{}: counter not expected: {line}", scenario.file))
         .chain(missing.map(|line| format!("{}: counter expected: {line}", scenario.file)))
         .collect()
 }
 
-/// Whether the engine plays every step, so that its counters can be compared.
+/// The same for the engine: one of its histories must have the counters that are expected.
 #[must_use]
-pub fn engine_plays_all(scenario: &Scenario) -> bool {
-    scenario.steps.iter().all(|step| matches!(step.action, Action::Flow(_)))
+pub fn histories_with_expected(scenario: &Scenario, engine: &EngineRun<'_>) -> Vec<String> {
+    let histories = engine.counters(&[]);
+    let of_history = |counters: &Vec<Counters>| {
+        counters_with_expected(scenario, &counter_lines(&scenario.network, counters))
+    };
+    histories.iter().map(of_history).min_by_key(Vec::len).unwrap_or_default()
 }
 
 fn same(expected: &[String], said: &[String]) -> bool {
@@ -148,18 +157,36 @@ fn same_line(expected: &str, said: &str) -> bool {
 
 /// The lines that say what the engine says: each step's alternatives.
 #[must_use]
-pub fn engine_lines(scenario: &Scenario, engine: &EngineRun) -> Vec<Vec<Alternative>> {
-    let of_trace = |trace: &FlowTrace| {
+pub fn engine_lines(scenario: &Scenario, engine: &EngineRun<'_>) -> Vec<Vec<Alternative>> {
+    let of_step = |(step, trace): (&Step, &Option<FlowTrace>)| {
         let mut alternatives: Vec<Alternative> = Vec::new();
+        let Some(trace) = trace else { return alternatives };
         for path in &trace.paths {
-            let lines = observation(&scenario.network, trace, path).lines();
+            let lines = observation(&scenario.network, trace, path, &step.action).lines();
             if !alternatives.contains(&lines) {
                 alternatives.push(lines);
             }
         }
         alternatives
     };
-    engine.traces.iter().map(|trace| trace.as_ref().map(of_trace).unwrap_or_default()).collect()
+    scenario.steps.iter().zip(&engine.traces).map(of_step).collect()
+}
+
+/// A line for each rule that counted in any history; `*` where histories differ.
+#[must_use]
+pub fn engine_counter_lines(scenario: &Scenario, engine: &EngineRun<'_>) -> Vec<String> {
+    let histories: Vec<Vec<String>> =
+        engine.counters(&[]).iter().map(|counters| counter_lines(&scenario.network, counters)).collect();
+    let mut lines: Vec<String> = Vec::new();
+    for line in histories.iter().flatten() {
+        let everywhere = histories.iter().all(|other| other.contains(line));
+        let open = line.rsplit_once(' ').map(|(place, _)| format!("{place} *"));
+        let line = if everywhere { line.clone() } else { open.unwrap_or_default() };
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
 }
 
 /// The lines that say what the kernel did.

@@ -29,8 +29,8 @@ pub struct Arrival {
     pub host: String,
     /// Its header then.
     pub header: Header,
-    /// Whether somebody listened.
-    pub listening: bool,
+    /// Whether somebody listened; `None` where that is not asked, for a lone packet.
+    pub listening: Option<bool>,
 }
 
 /// What comes back for a first packet.
@@ -205,7 +205,11 @@ impl Ports<'_> {
 
 impl fmt::Display for Arrival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let took = if self.listening { "takes" } else { "has no listener for" };
+        let took = match self.listening {
+            Some(true) => "takes",
+            Some(false) => "has no listener for",
+            None => "gets",
+        };
         write!(f, "{} {took} {}", self.host, shown(&self.header))
     }
 }

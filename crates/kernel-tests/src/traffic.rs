@@ -29,6 +29,8 @@ use crate::observe::{Arrival, Back, Observation, SeenEntry};
 use crate::scenario::PacketStep;
 use wire::{Read, Role};
 
+pub(crate) use wire::datagram;
+
 /// How long nothing may happen before a flow is taken to have ended.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// The same when the flow has already got all it can get.
@@ -189,8 +191,7 @@ impl<'w> Stage<'w> {
         let arrived = there.map(|(host, read)| Arrival {
             host: self.name(*host),
             header: read.header,
-            listening: notes.asked.is_some()
-                || matches!(read.role, Role::First if read.header.protocol.is_icmp()),
+            listening: None,
         });
         let back =
             notes.heard.iter().find(|(host, _)| *host == from).map(|(host, read)| self.told(*host, *read));
@@ -300,7 +301,7 @@ impl<'w> Stage<'w> {
                     && match read.role {
                         Role::Reset | Role::Error { about_first: true, .. } => true,
                         Role::Answer => read.header.protocol.is_icmp(),
-                        Role::First | Role::Error { .. } | Role::Other => false,
+                        Role::First | Role::LateReset | Role::Error { .. } | Role::Other => false,
                     }
             })
     }
@@ -416,7 +417,7 @@ impl<'w> Stage<'w> {
             Protocol::UDP => notes.asked.is_some(),
             _ => true,
         };
-        Ok(Some(Arrival { host: self.name(*host), header: read.header, listening }))
+        Ok(Some(Arrival { host: self.name(*host), header: read.header, listening: Some(listening) }))
     }
 
     /// Whether a listener has answered a SYN and waits for the handshake's end (tcp_states.h, `TCP_SYN_RECV`).
@@ -458,7 +459,7 @@ impl<'w> Stage<'w> {
             Role::Error { kind, code, about, .. } => {
                 Back::Icmp { host, kind, code, from: header.src.address, about }
             }
-            Role::Reset => Back::Reset { host, header },
+            Role::Reset | Role::LateReset => Back::Reset { host, header },
             Role::First | Role::Answer | Role::Other => Back::Answer { host, header },
         }
     }

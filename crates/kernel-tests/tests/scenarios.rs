@@ -66,10 +66,7 @@ fn engine_trial(path: &Path) -> Result<(), Failed> {
     let said = engine::run(&scenario).map_err(|error| format!("{error:#}"))?;
     let lines = compare::engine_lines(&scenario, &said);
     let mut differences = compare::steps_with_expected(&scenario, &lines);
-    if compare::engine_plays_all(&scenario) {
-        let counters = compare::counter_lines(&scenario.network, &said.counters);
-        differences.extend(compare::counters_with_expected(&scenario, &counters));
-    }
+    differences.extend(compare::histories_with_expected(&scenario, &said));
     agreed(&differences)
 }
 

@@ -1,49 +1,79 @@
 //! Asks the engine, and puts its paths in the form of what can be seen.
 
 use anyhow::{Context, Result, bail};
-use natpath_engine::Session;
 use natpath_engine::trace::{FlowTrace, Header, HostId, IcmpError, Outcome, Path, Place, Reply, Why};
+use natpath_engine::{History, Session, wire};
 use natpath_formats::flows::FlowAction;
-use natpath_model::{Counter, Family, Network, Snapshot, TableFamily};
+use natpath_model::{Family, Network, Snapshot, TableFamily};
 
 use crate::kernel::rules::{Counters, RulePlace};
 use crate::observe::{Arrival, Back, Observation, SeenEntry};
 use crate::scenario::{Action, Scenario};
+use crate::traffic::datagram;
 
 /// What the engine says of a scenario.
 #[derive(Debug)]
-pub struct EngineRun {
-    /// The trace of each step; `None` for a step that the engine does not play.
+pub struct EngineRun<'a> {
+    /// The trace of each step; `None` for a step that shows nothing.
     pub traces: Vec<Option<FlowTrace>>,
-    /// The counters of each host's rules, in the most probable history.
-    pub counters: Vec<Counters>,
+    network: &'a Network,
+    session: Session<'a>,
 }
 
 /// Sends the scenario's flows through the engine.
 ///
 /// # Errors
 /// If it can't say where a flow starts.
-pub fn run(scenario: &Scenario) -> Result<EngineRun> {
+pub fn run(scenario: &Scenario) -> Result<EngineRun<'_>> {
     let network = &scenario.network;
     let mut session = Session::new(network);
     let mut traces = Vec::new();
     for step in &scenario.steps {
-        traces.push(match &step.action {
-            Action::Flow(FlowAction::Flow(flow)) => Some(
-                session
-                    .trace(flow)
-                    .with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?,
-            ),
-            Action::Flow(FlowAction::Wait(_)) | Action::Packet(_) => None,
-            Action::Flow(_) => bail!("{}:{}: this line is not played", scenario.file, step.line),
-        });
+        let trace = act(&mut session, &step.action);
+        traces.push(trace.with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?);
     }
-    let counters = (0..).zip(&network.hosts).map(|(id, host)| counters(&session, HostId(id), host)).collect();
-    Ok(EngineRun { traces, counters })
+    Ok(EngineRun { traces, network, session })
+}
+
+fn act(session: &mut Session<'_>, action: &Action) -> Result<Option<FlowTrace>> {
+    match action {
+        Action::Flow(FlowAction::Flow(flow)) => Ok(Some(session.trace(flow)?)),
+        Action::Flow(FlowAction::Wait(time)) => {
+            session.wait(*time);
+            Ok(None)
+        }
+        Action::Packet(step) => {
+            let packet = wire::parse(&datagram(step))?;
+            Ok(Some(session.inject(&step.host, step.interface, packet)?))
+        }
+        Action::Flow(
+            FlowAction::Load { .. }
+            | FlowAction::Forget { .. }
+            | FlowAction::More { .. }
+            | FlowAction::Close { .. },
+        ) => bail!("the engine does not play this line"),
+    }
+}
+
+impl EngineRun<'_> {
+    /// The counters of each host's rules in each history that goes with the chosen paths, one id or none
+    /// for each trace.
+    #[must_use]
+    pub fn counters(&self, chosen: &[Option<String>]) -> Vec<Vec<Counters>> {
+        let fits = |history: &&History| {
+            history.paths.iter().zip(chosen).all(|(taken, chosen)| match (taken, chosen) {
+                (Some(taken), Some(chosen)) => taken == chosen,
+                _ => true,
+            })
+        };
+        let hosts = || (0..).map(HostId).zip(&self.network.hosts);
+        let of_history = |history: &History| hosts().map(|(id, host)| counters(history, id, host)).collect();
+        self.session.histories().filter(fits).map(of_history).collect()
+    }
 }
 
 /// Each rule's counter, under the same name as the kernel's.
-fn counters(session: &Session<'_>, id: HostId, host: &Snapshot) -> Counters {
+fn counters(history: &History, id: HostId, host: &Snapshot) -> Counters {
     host.ruleset
         .rules()
         .map(|(at, rule)| {
@@ -55,21 +85,21 @@ fn counters(session: &Session<'_>, id: HostId, host: &Snapshot) -> Counters {
                 chain: host.ruleset.chain(at.table, at.chain).name.clone(),
                 number: at.rule as usize + 1,
             };
-            let counter: Counter = session.counted(id, at);
-            (place, (counter, host.text(&rule.origin).to_owned()))
+            (place, (history.counted(id, at), host.text(&rule.origin).to_owned()))
         })
         .collect()
 }
 
-/// What would be seen of a flow that took this path.
+/// What would be seen of a step that took this path.
 #[must_use]
-pub fn observation(network: &Network, trace: &FlowTrace, path: &Path) -> Observation {
+pub fn observation(network: &Network, trace: &FlowTrace, path: &Path, action: &Action) -> Observation {
     let result = &path.result;
     let end = &result.end;
+    let is_flow = matches!(action, Action::Flow(_));
     let arrived = matches!(end.outcome, Outcome::Delivered | Outcome::NoListener).then(|| Arrival {
         host: name(network, end.at.host),
         header: end.header,
-        listening: end.outcome == Outcome::Delivered,
+        listening: is_flow.then_some(end.outcome == Outcome::Delivered),
     });
     let mut entries: Vec<SeenEntry> = result
         .conntrack
@@ -85,19 +115,22 @@ pub fn observation(network: &Network, trace: &FlowTrace, path: &Path) -> Observa
         })
         .collect();
     entries.sort();
-    Observation { arrived, back: back(network, trace.sent, path), works: Some(result.works), entries }
+    let works = is_flow.then_some(result.works);
+    Observation { arrived, back: back(network, trace.sent, path), works, entries }
 }
 
 fn back(network: &Network, sent: Header, path: &Path) -> Option<Back> {
     let end = &path.result.end;
-    let at_sender = path.hops.len() <= 1;
+    if let (Outcome::LocalError, Some(Why::Errno(name))) = (end.outcome, end.why) {
+        return Some(Back::Errno(name.to_owned()));
+    }
     if let Some(reply) = &path.result.reply {
         return heard(network, sent, path, reply);
     }
-    match (end.outcome, end.why) {
-        (Outcome::LocalError, Some(Why::Errno(name))) => Some(Back::Errno(name.to_owned())),
-        (Outcome::NoRoute, _) if at_sender => Some(Back::Errno("ENETUNREACH".to_owned())),
-        (Outcome::NoNeighbor, _) if at_sender => Some(Back::Errno("EHOSTUNREACH".to_owned())),
+    let at_sender = path.hops.len() <= 1;
+    match end.outcome {
+        Outcome::NoRoute if at_sender => Some(Back::Errno("ENETUNREACH".to_owned())),
+        Outcome::NoNeighbor if at_sender => Some(Back::Errno("EHOSTUNREACH".to_owned())),
         _ => None,
     }
 }

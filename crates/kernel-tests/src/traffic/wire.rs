@@ -21,6 +21,8 @@ pub(super) enum Role {
     Answer,
     /// A reset that answers a packet without ACK.
     Reset,
+    /// Another reset.
+    LateReset,
     /// An ICMP error.
     Error {
         kind: u8,
@@ -68,6 +70,7 @@ fn plain(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) -> Option<Re
                 Some(0x02) => Role::First,
                 Some(0x12) => Role::Answer,
                 Some(0x14) => Role::Reset,
+                Some(flags) if flags & 0x04 != 0 => Role::LateReset,
                 _ => Role::Other,
             };
             ((number(0)?, number(2)?), role)
@@ -141,21 +144,22 @@ pub(super) fn data(mark: &[u8; 8], size: usize) -> Vec<u8> {
 
 /// The Ethernet frame of a packet step.
 pub(super) fn frame(packet: &PacketStep, from: Mac, to: Mac) -> Vec<u8> {
-    let (src, dst) = (packet.src.address, packet.dst.address);
-    let body = transport(packet);
+    let kind: u16 = if packet.dst.address.is_ipv4() { 0x0800 } else { 0x86dd };
     let mut frame = [to.0, from.0].concat();
-    match (src, dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            frame.extend(0x0800u16.to_be_bytes());
-            frame.extend(header4(src, dst, packet.protocol, packet.ttl, body.len()));
-        }
-        (src, dst) => {
-            frame.extend(0x86ddu16.to_be_bytes());
-            frame.extend(header6(as_v6(src), as_v6(dst), packet.protocol, packet.ttl, body.len()));
-        }
-    }
-    frame.extend(body);
+    frame.extend(kind.to_be_bytes());
+    frame.extend(datagram(packet));
     frame
+}
+
+/// The IP packet of a packet step.
+pub(crate) fn datagram(packet: &PacketStep) -> Vec<u8> {
+    let body = transport(packet);
+    let mut datagram = match (packet.src.address, packet.dst.address) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => header4(src, dst, packet.protocol, packet.ttl, body.len()),
+        (src, dst) => header6(as_v6(src), as_v6(dst), packet.protocol, packet.ttl, body.len()),
+    };
+    datagram.extend(body);
+    datagram
 }
 
 fn as_v6(address: IpAddr) -> Ipv6Addr {
@@ -243,7 +247,7 @@ fn quoted(protocol: Protocol, src: Endpoint, dst: Endpoint) -> Vec<u8> {
         icmp: if protocol == Protocol::ICMPV6 { (128, 0) } else { (8, 0) },
         about: None,
     };
-    frame(&about, Mac([0; 6]), Mac([0; 6])).split_off(14)
+    datagram(&about)
 }
 
 fn pseudo_sum(packet: &PacketStep, length: usize) -> u32 {
