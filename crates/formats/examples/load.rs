@@ -15,7 +15,8 @@ fn main() -> std::io::Result<()> {
         let read = iptables_save::parse(&text, &path, FileId(0), Backend::Iptables, family);
         times.push(start.elapsed());
         if times.len() == 5 {
-            let rules: usize = read.0.iter().flat_map(|table| &table.chains).map(|chain| chain.rules.len()).sum();
+            let rules: usize =
+                read.0.iter().flat_map(|table| &table.chains).map(|chain| chain.rules.len()).sum();
             read.1.iter().for_each(|diagnostic| println!("{diagnostic}"));
             times.sort();
             println!("{rules} rules in {:?} (median of 5)", times[2]);

@@ -1,9 +1,7 @@
 //! What the kernel derives from addresses: the connected, local and broadcast routes.
 
 use ipnet::IpNet;
-use natpath_model::{
-    Address, Family, InterfaceName, Link, NextHop, Route, RouteType, Scope, table_id,
-};
+use natpath_model::{Address, Family, InterfaceName, Link, NextHop, Route, RouteType, Scope, table_id};
 
 /// The metric of IPv6 routes that the kernel makes (linux/ipv6_route.h, `IP6_RT_PRIO_ADDRCONF`).
 const IP6_METRIC: u32 = 256;
@@ -81,11 +79,7 @@ fn ip6(routes: &mut Vec<Route>, link: &Link, address: &Address) {
 }
 
 /// A route over one link, in the table of its kind.
-fn route(
-    destination: Result<IpNet, ipnet::PrefixLenError>,
-    link: InterfaceName,
-    kind: RouteType,
-) -> Route {
+fn route(destination: Result<IpNet, ipnet::PrefixLenError>, link: InterfaceName, kind: RouteType) -> Route {
     let table = if kind == RouteType::Unicast { table_id::MAIN } else { table_id::LOCAL };
     Route {
         destination: destination.unwrap_or_default(),

@@ -186,12 +186,18 @@ fn column(line: &str, words: &[&str], word: usize) -> u32 {
 /// Flows have different names, and a line about a flow names one that came before.
 fn check_id(lines: &[FlowLine], words: &[&str], action: FlowAction) -> Result<FlowAction> {
     let known = |id: &str| {
-        lines.iter().any(|line| matches!(&line.action, FlowAction::Flow(flow) if flow.id.as_deref() == Some(id)))
+        lines
+            .iter()
+            .any(|line| matches!(&line.action, FlowAction::Flow(flow) if flow.id.as_deref() == Some(id)))
     };
     match &action {
         FlowAction::Flow(Flow { id: Some(id), .. }) if known(id) => {
             let word = words.iter().position(|word| word.strip_prefix("id=") == Some(id)).unwrap_or(0);
-            Err(FlowSyntaxError::new(word, format!("a flow named {id} is above already"), "give it another name"))
+            Err(FlowSyntaxError::new(
+                word,
+                format!("a flow named {id} is above already"),
+                "give it another name",
+            ))
         }
         FlowAction::More { id, .. } | FlowAction::Close { id, .. } if !known(id) => {
             let help = format!("write `id={id}` at the end of the flow's line");
@@ -235,7 +241,11 @@ fn flow(words: &[&str]) -> Result<Flow> {
     let mut flow = flow_from_words(proto, src, dst)?;
     for (word, option) in (3..).zip(options) {
         if words[3..word].iter().any(|other| other.split('=').next() == option.split('=').next()) {
-            return Err(FlowSyntaxError::new(word, format!("`{option}` is the second of its kind"), "leave one out"));
+            return Err(FlowSyntaxError::new(
+                word,
+                format!("`{option}` is the second of its kind"),
+                "leave one out",
+            ));
         }
         words::option(&mut flow, word, option)?;
     }
@@ -257,7 +267,11 @@ fn forget(words: &[&str]) -> Result<FlowAction> {
     exactly(words, 5, "forget HOST PROTO SRC DST")?;
     let source = words::endpoint(3, words[3])?;
     let src = source.address.ok_or_else(|| {
-        FlowSyntaxError::new(3, format!("expected an address, found `{}`", words[3]), "write the entry's source")
+        FlowSyntaxError::new(
+            3,
+            format!("expected an address, found `{}`", words[3]),
+            "write the entry's source",
+        )
     })?;
     let dst = words::destination(4, words[4])?;
     if Family::of(src) != Family::of(dst.0) {

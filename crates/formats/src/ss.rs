@@ -50,7 +50,9 @@ fn socket(line: &str) -> Result<Option<Socket>, (usize, String)> {
         // Sockets without ports.
         "raw" | "icmp" | "icmp6" | "???" | "nl" | "u_str" | "u_dgr" | "u_seq" | "p_raw" | "p_dgr"
         | "v_str" | "v_dgr" | "tipc" | "xdp" => return Ok(None),
-        other => return Err((place(first), format!("expected a protocol such as tcp or udp, found `{other}`"))),
+        other => {
+            return Err((place(first), format!("expected a protocol such as tcp or udp, found `{other}`")));
+        }
     };
     match state {
         "LISTEN" | "UNCONN" => {}

@@ -70,7 +70,10 @@ mod tests {
         check("# a comment\n\nnet.ipv4.ip_forward=0", &[("net.ipv4.ip_forward", "0")]);
         check("net/ipv4/conf/eth0.5/rp_filter = 2", &[("net.ipv4.conf.eth0/5.rp_filter", "2")]);
         check("net.ipv4.conf.eth0/5.rp_filter = 2", &[("net.ipv4.conf.eth0/5.rp_filter", "2")]);
-        check("net.ipv4.ip_local_port_range = 32768\t60999", &[("net.ipv4.ip_local_port_range", "32768\t60999")]);
+        check(
+            "net.ipv4.ip_local_port_range = 32768\t60999",
+            &[("net.ipv4.ip_local_port_range", "32768\t60999")],
+        );
         check("kernel.domainname = (none)\r\n", &[("kernel.domainname", "(none)")]);
     }
 

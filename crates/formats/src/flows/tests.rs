@@ -10,14 +10,16 @@ fn only(text: &str) -> FlowAction {
 
 #[test]
 fn endpoints_are_read() {
-    let check = |proto: &str, src: &str, dst: &str, expected: (&str, Option<&str>, Option<u16>, &str, u16)| {
-        let flow = flow_from_words(proto, src, dst).unwrap_or_else(|error| panic!("{src} {dst}: {error}"));
-        let (protocol, source, source_port, destination, port) = expected;
-        let source = source.map(|text| text.parse().expect("an address"));
-        let destination = destination.parse().expect("an address");
-        let protocol: Protocol = protocol.parse().expect("a protocol");
-        assert_eq!(flow, Flow::new(protocol, source, source_port, destination, port), "{src} {dst}");
-    };
+    let check =
+        |proto: &str, src: &str, dst: &str, expected: (&str, Option<&str>, Option<u16>, &str, u16)| {
+            let flow =
+                flow_from_words(proto, src, dst).unwrap_or_else(|error| panic!("{src} {dst}: {error}"));
+            let (protocol, source, source_port, destination, port) = expected;
+            let source = source.map(|text| text.parse().expect("an address"));
+            let destination = destination.parse().expect("an address");
+            let protocol: Protocol = protocol.parse().expect("a protocol");
+            assert_eq!(flow, Flow::new(protocol, source, source_port, destination, port), "{src} {dst}");
+        };
     check("tcp", "192.0.2.1", "192.0.2.2:80", ("tcp", Some("192.0.2.1"), None, "192.0.2.2", 80));
     check("udp", "192.0.2.1:5", "192.0.2.2:53", ("udp", Some("192.0.2.1"), Some(5), "192.0.2.2", 53));
     check("tcp", "-", "192.0.2.2:80", ("tcp", None, None, "192.0.2.2", 80));
@@ -72,7 +74,10 @@ fn options_are_read() {
 fn other_lines_are_read() {
     let flow = "tcp - 192.0.2.1:80 id=a\n";
     assert_eq!(only("wait 300"), FlowAction::Wait(300));
-    assert_eq!(only(&format!("{flow}more a server")), FlowAction::More { id: "a".into(), side: Side::Server });
+    assert_eq!(
+        only(&format!("{flow}more a server")),
+        FlowAction::More { id: "a".into(), side: Side::Server }
+    );
     for (word, how) in [
         ("fin", CloseHow::Fin),
         ("rst", CloseHow::Rst),

@@ -122,10 +122,11 @@ pub(super) fn option(flow: &mut Flow, word: usize, text: &str) -> Result<()> {
     match key {
         "from" => flow.from = Some(name(word, value)?),
         "in" => {
-            let (host, link) = value.split_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(|| {
-                let message = format!("expected `in=HOST:INTERFACE`, found `{text}`");
-                FlowSyntaxError::new(word, message, "write such as `in=node1:eth0`")
-            })?;
+            let (host, link) =
+                value.split_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(|| {
+                    let message = format!("expected `in=HOST:INTERFACE`, found `{text}`");
+                    FlowSyntaxError::new(word, message, "write such as `in=node1:eth0`")
+                })?;
             flow.enters = Some((host.to_owned(), interface(word, link)?));
         }
         "iface" => flow.bound = Some(interface(word, value)?),
@@ -136,8 +137,9 @@ pub(super) fn option(flow: &mut Flow, word: usize, text: &str) -> Result<()> {
         "uid" => flow.uid = Some(number(u32::MAX.into(), "a user's number")? as u32),
         "gid" => flow.gid = Some(number(u32::MAX.into(), "a group's number")? as u32),
         "src-mac" => {
-            let mac: Mac =
-                value.parse().map_err(|why: String| FlowSyntaxError::new(word, why, "write six bytes in hex"))?;
+            let mac: Mac = value
+                .parse()
+                .map_err(|why: String| FlowSyntaxError::new(word, why, "write six bytes in hex"))?;
             flow.src_mac = Some(mac);
         }
         "icmp-id" if !flow.protocol.is_icmp() => {

@@ -120,16 +120,23 @@ fn join_veths(links: &mut [Link], ends: &[Option<String>]) {
             continue;
         }
         let end = ends.get(at).and_then(|end| end.as_deref()).and_then(interface);
-        links[at].peer_index =
-            links.iter().find(|link| Some(link.name) == end).map(|link| link.index);
+        links[at].peer_index = links.iter().find(|link| Some(link.name) == end).map(|link| link.index);
     }
 }
 
 fn twins<'a>(links: &'a [Link], file_name: &'a str) -> impl Iterator<Item = Diagnostic> + 'a {
-    links.iter().enumerate().filter(|(at, link)| links[..*at].iter().any(|other| other.name == link.name)).map(
-        |(_, link)| {
+    links
+        .iter()
+        .enumerate()
+        .filter(|(at, link)| links[..*at].iter().any(|other| other.name == link.name))
+        .map(|(_, link)| {
             let message = format!("interface {} is listed twice", link.name);
-            crate::diagnose::syntax(file_name, (0, 0), message, "give one `ip -j -d addr` of one namespace", "")
-        },
-    )
+            crate::diagnose::syntax(
+                file_name,
+                (0, 0),
+                message,
+                "give one `ip -j -d addr` of one namespace",
+                "",
+            )
+        })
 }

@@ -123,7 +123,9 @@ fn route(row: &Row<'_>, read: RouteRow, file_name: &str, family: Family) -> Resu
         Some(word) => tos(word).ok_or_else(|| fault("a type of service", &format!("{word:?}")))?,
     };
     let device = |name: &Option<String>| -> Result<Option<InterfaceName>, Diagnostic> {
-        name.as_deref().map(|name| interface(name).ok_or_else(|| fault("an interface name", name))).transpose()
+        name.as_deref()
+            .map(|name| interface(name).ok_or_else(|| fault("an interface name", name)))
+            .transpose()
     };
     let mut next_hops = Vec::new();
     for hop in &read.nexthops {

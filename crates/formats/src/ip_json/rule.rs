@@ -88,7 +88,9 @@ fn rule(row: &Row<'_>, read: RuleRow, file_name: &str, family: Family) -> Result
         prefix(text, length, family).map(Some).ok_or_else(|| fault("a prefix", text))
     };
     let device = |name: &Option<String>| -> Result<Option<InterfaceName>, Diagnostic> {
-        name.as_deref().map(|name| interface(name).ok_or_else(|| fault("an interface name", name))).transpose()
+        name.as_deref()
+            .map(|name| interface(name).ok_or_else(|| fault("an interface name", name)))
+            .transpose()
     };
     let number = |word: &Word| word.number().ok_or_else(|| fault("a number", &format!("{word:?}")));
     let mark = match &read.fwmark {
@@ -103,7 +105,9 @@ fn rule(row: &Row<'_>, read: RuleRow, file_name: &str, family: Family) -> Result
         None => None,
         Some(word) => Some(protocol(word).ok_or_else(|| fault("a protocol", &format!("{word:?}")))?),
     };
-    let ports = |one: Option<u16>, start: Option<u16>, end: Option<u16>| one.map(|port| (port, port)).or(start.zip(end));
+    let ports = |one: Option<u16>, start: Option<u16>, end: Option<u16>| {
+        one.map(|port| (port, port)).or(start.zip(end))
+    };
     let (action, mut opaque) = action(&read);
     opaque.extend(read.others.iter().filter(|(key, _)| !NO_CONDITIONS.contains(&key.as_str())).map(words));
     Ok(PolicyRule {

@@ -64,7 +64,8 @@ fn policy_rules_are_read() {
          "fwmark":"0x1","fwmask":"0xff","iif":"lo","oif":"d0","oif_detached":null,"uid_start":0,"uid_end":1000,
          "ipproto":"tcp","sport_start":1,"sport_end":5,"dport":80,"table":"77","suppress_prefixlen":0}]"#;
     let (rules, diagnostics) = rule::parse(text, "rule.json", Family::Ip4).expect("a list");
-    let constructs: Vec<_> = diagnostics.iter().map(|found| (found.line, found.construct.as_deref())).collect();
+    let constructs: Vec<_> =
+        diagnostics.iter().map(|found| (found.line, found.construct.as_deref())).collect();
     assert_eq!(constructs, [(2, Some("ip rule l3mdev")), (6, Some("ip rule suppress_ifgroup 5"))]);
     let actions: Vec<_> = rules.iter().map(|rule| rule.action).collect();
     use PolicyAction::{Blackhole, Goto, Nop, Table};

@@ -45,9 +45,11 @@ pub(super) fn table(word: &Word) -> u32 {
         "default" => table_id::DEFAULT,
         "main" => table_id::MAIN,
         "local" => table_id::LOCAL,
-        name => name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        }) | 0x8000_0000,
+        name => {
+            name.bytes()
+                .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+                | 0x8000_0000
+        }
     }
 }
 

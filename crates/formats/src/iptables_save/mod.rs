@@ -55,3 +55,6 @@ pub fn parse(
 ) -> (Vec<Table>, Vec<Diagnostic>) {
     lower::FileReader::new(file_name, file, backend, family).read(text)
 }
+
+#[cfg(test)]
+mod tests;

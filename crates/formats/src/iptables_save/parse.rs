@@ -44,9 +44,11 @@ fn chain(text: &str, at: usize) -> Result<ChainLine<'_>, Fault> {
     let rest = rest.trim_start();
     let counter = match rest {
         "" => None,
-        _ => Some(bracketed(rest).map(|(counter, _)| counter).ok_or_else(|| {
-            bad_counter(at + text.len() - rest.len())
-        })?),
+        _ => Some(
+            bracketed(rest)
+                .map(|(counter, _)| counter)
+                .ok_or_else(|| bad_counter(at + text.len() - rest.len()))?,
+        ),
     };
     Ok(ChainLine { name, policy, policy_at, counter })
 }
@@ -58,7 +60,11 @@ fn command(text: &str, at: usize) -> Result<CommandLine<'_>, Fault> {
     let (counter, rest) = bracketed(text).ok_or_else(|| bad_counter(at))?;
     let body = rest.trim_start();
     if body.is_empty() {
-        return Err(Fault::syntax(at + text.len(), "expected a rule after the counter", "write `[0:0] -A ...`"));
+        return Err(Fault::syntax(
+            at + text.len(),
+            "expected a rule after the counter",
+            "write `[0:0] -A ...`",
+        ));
     }
     Ok(CommandLine { counter: Some(counter), text: body, at: at + text.len() - body.len() })
 }
@@ -89,8 +95,9 @@ pub fn words<'a>(command: &CommandLine<'a>, words: &mut Vec<Word<'a>>) -> Result
         }
         let start = next;
         let quoted;
-        (next, quoted) = word_end(bytes, start)
-            .map_err(|quote| Fault::syntax(command.at + quote, "this quote is not closed", "end the text with `\"`"))?;
+        (next, quoted) = word_end(bytes, start).map_err(|quote| {
+            Fault::syntax(command.at + quote, "this quote is not closed", "end the text with `\"`")
+        })?;
         push_word(Word { raw: &command.text[start..next], quoted, at: command.at + start }, words);
     }
     Ok(())
@@ -151,7 +158,10 @@ mod tests {
     fn words_are_cut_as_iptables_restore_cuts_them() {
         check_words("-A INPUT -j ACCEPT", &["-A", "INPUT", "-j", "ACCEPT"]);
         check_words("[1:2]  -A\tINPUT", &["-A", "INPUT"]);
-        check_words(r#"-A X --comment "a \"b\" c\\" -j Y"#, &["-A", "X", "--comment", r#"a "b" c\"#, "-j", "Y"]);
+        check_words(
+            r#"-A X --comment "a \"b\" c\\" -j Y"#,
+            &["-A", "X", "--comment", r#"a "b" c\"#, "-j", "Y"],
+        );
         check_words(r#"-A X --comment """#, &["-A", "X", "--comment", ""]);
         check_words(r#"-A X a"b c"d e\f"#, &["-A", "X", "ab cd", r"e\f"]);
         check_words("-A X --comment \"naïve – ü\" -j Y", &["-A", "X", "--comment", "naïve – ü", "-j", "Y"]);
@@ -166,7 +176,10 @@ mod tests {
         let counter = Some(Counter { packets: 1, bytes: 2 });
         let expected = ChainLine { name: "INPUT", policy: "DROP", policy_at: 7, counter };
         assert_eq!(line(":INPUT DROP [1:2]"), Ok(Line::Chain(expected)));
-        assert_eq!(line(":X -"), Ok(Line::Chain(ChainLine { name: "X", policy: "-", policy_at: 3, counter: None })));
+        assert_eq!(
+            line(":X -"),
+            Ok(Line::Chain(ChainLine { name: "X", policy: "-", policy_at: 3, counter: None }))
+        );
         let command = CommandLine { counter, text: "-A X", at: 6 };
         assert_eq!(line("[1:2] -A X"), Ok(Line::Command(command)));
     }

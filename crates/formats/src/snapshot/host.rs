@@ -80,7 +80,14 @@ impl<'d> HostReader<'d> {
             let name = file.text.trim();
             if name.is_empty() {
                 let message = "expected the host's name, found an empty file".to_owned();
-                let warning = remark(&file.path, Severity::Warning, "syntax", message, "write it or remove the file", 0);
+                let warning = remark(
+                    &file.path,
+                    Severity::Warning,
+                    "syntax",
+                    message,
+                    "write it or remove the file",
+                    0,
+                );
                 self.snapshot.diagnostics.push(warning);
             } else {
                 name.clone_into(&mut self.snapshot.name);

@@ -92,7 +92,11 @@ fn directory_name(dir: &Path) -> String {
 /// The directories in a directory, by name, without hidden ones.
 fn sub_directories(dir: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let entries = std::fs::read_dir(dir).map_err(|error| {
-        ReadError::new(dir, error.to_string(), "give the directory of a host, or of one directory for each host")
+        ReadError::new(
+            dir,
+            error.to_string(),
+            "give the directory of a host, or of one directory for each host",
+        )
     })?;
     let mut found: Vec<PathBuf> = entries
         .filter_map(Result::ok)

@@ -65,7 +65,8 @@ fn rows_of_ip6_in_route_json_are_taken_once() {
 fn both_backends_are_read_and_origins_point_into_the_files() {
     let nft = b"*nat\n:PREROUTING ACCEPT [0:0]\n[7:8] -A PREROUTING -j ACCEPT\nCOMMIT\n";
     let legacy = b"*filter\n-A INPUT -m string --string x --algo bm -j DROP\nCOMMIT\n";
-    let files: &[(&str, &[u8])] = &[("iptables-save", nft), ("ip6tables-legacy-save", legacy), ("name", b"node1\n")];
+    let files: &[(&str, &[u8])] =
+        &[("iptables-save", nft), ("ip6tables-legacy-save", legacy), ("name", b"node1\n")];
     let host = Directory::new("rules", files).host();
     assert_eq!(host.name, "node1");
     assert!(Family::ALL.into_iter().all(|family| host.given.has(Item::Rules(family))));
@@ -91,7 +92,8 @@ fn compressed_and_odd_files_are_read() {
     assert_eq!(host.sysctls.number("net.ipv4.ip_forward"), Some(0));
     assert!(host.given.has(Item::PolicyRules(Family::Ip4)) && !host.given.has(Item::Neighbours));
     assert!(!host.given.has(Item::Rules(Family::Ip6)));
-    let found: Vec<_> = host.diagnostics.iter().map(|found| (found.severity, found.code, found.line)).collect();
+    let found: Vec<_> =
+        host.diagnostics.iter().map(|found| (found.severity, found.code, found.line)).collect();
     let (warning, error) = (Severity::Warning, Severity::Error);
     assert_eq!(found, [(warning, "not-utf8", 2), (error, "unreadable", 0), (error, "syntax", 1)]);
 }

@@ -47,9 +47,10 @@ impl RuleReader<'_, '_> {
             }
             "--ctstatus" => status_test(word)?,
             "--ctproto" => {
-                let number = value::protocol(&word.text()).filter(|number| *number != 0).ok_or_else(|| {
-                    expected(word, "a protocol", "write its name in lower case, or its number")
-                })?;
+                let number =
+                    value::protocol(&word.text()).filter(|number| *number != 0).ok_or_else(|| {
+                        expected(word, "a protocol", "write its name in lower case, or its number")
+                    })?;
                 Test::new(Expr::Field(Field::CtProtocol), IntervalSet::single(number.into()))
             }
             "--ctexpire" => {
@@ -150,9 +151,8 @@ fn state_test(word: Word<'_>, names: &[(&str, CtStates)]) -> Result<Test> {
         Some(states.with(found.1))
     });
     let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
-    let mask = mask.ok_or_else(|| {
-        expected(word, "a list of states", &format!("write some of {}", names.join(",")))
-    })?;
+    let mask = mask
+        .ok_or_else(|| expected(word, "a list of states", &format!("write some of {}", names.join(","))))?;
     Ok(any_bit(Field::CtState, mask.0.into()))
 }
 

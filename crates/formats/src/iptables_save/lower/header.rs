@@ -9,8 +9,7 @@ use super::rule::{Opt, RuleReader};
 use super::value::{self, Result, expected};
 use crate::iptables_save::ast::Fault;
 
-pub(super) const ADDRTYPE: &[&str] =
-    &["--dst-type", "--src-type", "--limit-iface-in", "--limit-iface-out"];
+pub(super) const ADDRTYPE: &[&str] = &["--dst-type", "--src-type", "--limit-iface-in", "--limit-iface-out"];
 
 /// The options of one `-m addrtype`.
 #[derive(Debug, Clone)]
@@ -124,9 +123,8 @@ impl RuleReader<'_, '_> {
     pub(super) fn iprange(&mut self, index: usize, mut option: Opt<'_>) -> Result<()> {
         let family = self.context.family;
         let word = self.argument(&mut option)?;
-        let (first, last) = value::address_range(&word.text(), family).ok_or_else(|| {
-            expected(word, "a range FIRST-LAST of addresses", value::address_help(family))
-        })?;
+        let (first, last) = value::address_range(&word.text(), family)
+            .ok_or_else(|| expected(word, "a range FIRST-LAST of addresses", value::address_help(family)))?;
         let of = if option.name == "--src-range" { Manip::Src } else { Manip::Dst };
         let set = IntervalSet::range(bits(first), bits(last));
         let test = Test::new(Expr::Field(Field::Address(of)), set).negate_if(option.inverted);
@@ -142,7 +140,11 @@ impl RuleReader<'_, '_> {
             _ => names::dscp_class(&text).map(u64::from),
         };
         let value = value.ok_or_else(|| {
-            expected(word, "a DSCP value", "write `--dscp` with 0 to 63, or `--dscp-class` with BE, EF, CS0-7 or AF11-43")
+            expected(
+                word,
+                "a DSCP value",
+                "write `--dscp` with 0 to 63, or `--dscp-class` with BE, EF, CS0-7 or AF11-43",
+            )
         })?;
         self.push_is(index, Field::Dscp, (value, value), option.inverted);
         Ok(())
@@ -168,9 +170,8 @@ impl RuleReader<'_, '_> {
     pub(super) fn length(&mut self, index: usize, mut option: Opt<'_>) -> Result<()> {
         let word = self.argument(&mut option)?;
         let number = |text: &str| value::number(text, 0xffff);
-        let range = value::range(&word.text(), 0xffff, number).ok_or_else(|| {
-            expected(word, "a length or a range LOW:HIGH", "write bytes from 0 to 65535")
-        })?;
+        let range = value::range(&word.text(), 0xffff, number)
+            .ok_or_else(|| expected(word, "a length or a range LOW:HIGH", "write bytes from 0 to 65535"))?;
         self.push_is(index, Field::Length, range, option.inverted);
         Ok(())
     }

@@ -14,7 +14,7 @@ mod unknown;
 mod value;
 
 pub(crate) use connection::TUPLE_OPTIONS;
-pub(crate) use table::hooks_of;
+pub(crate) use table::{UNREADABLE, hooks_of};
 
 use natpath_model::{Backend, Diagnostic, Family, FileId, Severity, Table};
 
@@ -106,7 +106,10 @@ impl<'a> FileReader<'a> {
                     let fault = Fault {
                         at: unsupported.at,
                         code: "unsupported",
-                        message: format!("`{}` can't be decided: {}", unsupported.construct, unsupported.reason),
+                        message: format!(
+                            "`{}` can't be decided: {}",
+                            unsupported.construct, unsupported.reason
+                        ),
                         help: String::new(),
                     };
                     let construct = Some((unsupported.construct, unsupported.text));

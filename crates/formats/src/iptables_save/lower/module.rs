@@ -193,7 +193,7 @@ impl Instance {
         if !self.used && !self.module.stands_alone() {
             let message = format!("expected an option after `-m {}`", self.module.name());
             let help = format!("its options are {}", self.module.options().join(" "));
-            return Err(Fault::syntax(words[self.word].end(), message, help));
+            return Err(Fault::syntax(words[self.word + 1].end(), message, help));
         }
         match self.module {
             Module::Conntrack => connection::finish(index, self.has_state, entries),

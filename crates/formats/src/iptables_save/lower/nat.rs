@@ -43,7 +43,8 @@ fn to_range(rule: &RuleReader<'_, '_>, word: Word<'_>, range: NatRange, base: bo
     let addresses = if address_text.is_empty() {
         None
     } else {
-        let plain: String = address_text.chars().filter(|character| !matches!(character, '[' | ']')).collect();
+        let plain: String =
+            address_text.chars().filter(|character| !matches!(character, '[' | ']')).collect();
         Some(value::address_range(&plain, family).ok_or_else(|| {
             let help = match family {
                 Family::Ip4 => "write ADDRESS[-ADDRESS][:PORT[-PORT]], such as 192.0.2.1:8080",

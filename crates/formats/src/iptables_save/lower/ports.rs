@@ -7,17 +7,9 @@ use super::rule::{Opt, RuleReader};
 use super::value::{self, Result, expected};
 use crate::iptables_save::ast::{Fault, Word};
 
-pub(super) const PORTS: &[&str] =
-    &["--dport", "--sport", "--destination-port", "--source-port"];
-pub(super) const TCP: &[&str] = &[
-    "--dport",
-    "--sport",
-    "--destination-port",
-    "--source-port",
-    "--tcp-flags",
-    "--syn",
-    "--tcp-option",
-];
+pub(super) const PORTS: &[&str] = &["--dport", "--sport", "--destination-port", "--source-port"];
+pub(super) const TCP: &[&str] =
+    &["--dport", "--sport", "--destination-port", "--source-port", "--tcp-flags", "--syn", "--tcp-option"];
 pub(super) const SCTP: &[&str] =
     &["--dport", "--sport", "--destination-port", "--source-port", "--chunk-types"];
 pub(super) const DCCP: &[&str] =
@@ -108,7 +100,11 @@ impl RuleReader<'_, '_> {
         let family = self.context.family;
         let word = self.argument(&mut option)?;
         let (kind, code) = icmp_type(&word.text(), family).ok_or_else(|| {
-            expected(word, "an ICMP type TYPE[/CODE]", "write a name as `iptables -p icmp -h` lists them, or numbers")
+            expected(
+                word,
+                "an ICMP type TYPE[/CODE]",
+                "write a name as `iptables -p icmp -h` lists them, or numbers",
+            )
         })?;
         let (field, any) = match family {
             Family::Ip4 => (Field::IcmpType, kind == ICMP_ANY),
@@ -136,7 +132,11 @@ fn port_list(word: Word<'_>) -> Result<IntervalSet> {
     let mut ranges = Vec::new();
     for part in text.split(',') {
         let (low, high) = value::range(part, 0xffff, value::port).ok_or_else(|| {
-            expected(word, "a list of ports", "write numbers and ranges LOW:HIGH with commas, such as 80,8000:8080")
+            expected(
+                word,
+                "a list of ports",
+                "write numbers and ranges LOW:HIGH with commas, such as 80,8000:8080",
+            )
         })?;
         slots += if part.contains(':') { 2 } else { 1 };
         ranges.push((Value::from(low), Value::from(high)));

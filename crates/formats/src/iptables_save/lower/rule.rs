@@ -9,7 +9,7 @@ use natpath_model::{
 };
 
 use super::module::{Instance, Module};
-use super::target::Target;
+use super::target::{Kind, Target};
 use super::value::{self, Result, expected};
 use crate::iptables_save::ast::{Fault, Word};
 
@@ -154,6 +154,7 @@ impl<'r, 'a> RuleReader<'r, 'a> {
             "-c" | "--set-counters" => self.read_counter(option),
             "-4" | "--ipv4" => self.only(option, Family::Ip4),
             "-6" | "--ipv6" => self.only(option, Family::Ip6),
+            "[unsupported" => self.unprintable(word),
             _ => self.extension_option(option),
         }
     }
@@ -212,9 +213,8 @@ impl<'r, 'a> RuleReader<'r, 'a> {
         }
         let list = if of == Manip::Src { &mut self.scratch.src } else { &mut self.scratch.dst };
         for text in list_text.split(',') {
-            let (address, mask) = value::masked_address(text.trim(), family).ok_or_else(|| {
-                expected(word, "an address ADDRESS[/MASK]", value::address_help(family))
-            })?;
+            let (address, mask) = value::masked_address(text.trim(), family)
+                .ok_or_else(|| expected(word, "an address ADDRESS[/MASK]", value::address_help(family)))?;
             let test = value::under(Field::Address(of), address, mask).negate_if(option.inverted);
             // The kernel skips a test under an empty mask; negated it never holds.
             let all = mask.is_unspecified() && !option.inverted;
@@ -232,8 +232,7 @@ impl<'r, 'a> RuleReader<'r, 'a> {
             expected(word, "an interface of at most 15 bytes", "write its name, or the beginning and `+`")
         })?;
         let any = word.text() == "+" && !option.inverted;
-        self.interfaces[slot] =
-            (!any).then(|| Test::new(Expr::Field(field), set).negate_if(option.inverted));
+        self.interfaces[slot] = (!any).then(|| Test::new(Expr::Field(field), set).negate_if(option.inverted));
         Ok(())
     }
 
@@ -251,9 +250,8 @@ impl<'r, 'a> RuleReader<'r, 'a> {
     fn read_protocol(&mut self, mut option: Opt<'_>) -> Result<()> {
         self.refuse_second(option, self.protocol.is_some())?;
         let word = self.argument(&mut option)?;
-        let number = value::protocol(&word.text()).ok_or_else(|| {
-            expected(word, "a protocol", "write its name in lower case, or its number")
-        })?;
+        let number = value::protocol(&word.text())
+            .ok_or_else(|| expected(word, "a protocol", "write its name in lower case, or its number"))?;
         if number == 0 && option.inverted {
             return Err(expected(word, "a protocol other than all after `!`", "this rule would never apply"));
         }
@@ -296,6 +294,25 @@ impl<'r, 'a> RuleReader<'r, 'a> {
         let end = self.skip_foreign_words();
         let opaque = self.opaque(construct, option.word..end, reason);
         self.push_instance(Module::Opaque, option.word);
+        self.push(Match::Opaque(opaque));
+        Ok(())
+    }
+
+    /// iptables-save writes `[unsupported revision]` for options of an extension newer than itself.
+    fn unprintable(&mut self, word: usize) -> Result<()> {
+        const REASON: &str = "iptables-save could not print its options";
+        let end = self.skip_foreign_words();
+        if let Some(target) = &mut self.target {
+            target.kind = Kind::Opaque(end, REASON);
+            return Ok(());
+        }
+        let last = self.scratch.instances.last_mut().ok_or_else(|| {
+            expected(self.words[word], "an option of this rule", "load a module with `-m` before it")
+        })?;
+        let construct = format!("-m {}", last.module.name());
+        let start = last.word;
+        last.module = Module::Opaque;
+        let opaque = self.opaque(construct, start..end, REASON);
         self.push(Match::Opaque(opaque));
         Ok(())
     }

@@ -78,7 +78,10 @@ impl RuleReader<'_, '_> {
                 }
                 statistic.every = Some(every);
             }
-            _ => statistic.packet = Some(value::number_word(word, u32::MAX.into(), "a packet's number")? as u32),
+            _ => {
+                statistic.packet =
+                    Some(value::number_word(word, u32::MAX.into(), "a packet's number")? as u32)
+            }
         }
         Ok(())
     }

@@ -116,12 +116,17 @@ impl<'a> TableReader<'a> {
     ) -> Result<Vec<Unsupported>, Fault> {
         let Some((verb, rest)) = words.split_first() else { return Ok(Vec::new()) };
         let name = rest.first().ok_or_else(|| {
-            Fault::syntax(verb.end(), format!("expected a chain after `{}`", verb.raw), "is the line cut off?")
+            Fault::syntax(
+                verb.end(),
+                format!("expected a chain after `{}`", verb.raw),
+                "is the line cut off?",
+            )
         })?;
         match verb.raw {
             "-A" | "--append" => self.rule(place, command, words, 2, None, scratch),
             "-I" | "--insert" => {
-                let number = rest.get(1).filter(|word| word.raw.starts_with(|first: char| first.is_ascii_digit()));
+                let number =
+                    rest.get(1).filter(|word| word.raw.starts_with(|first: char| first.is_ascii_digit()));
                 let at = match number {
                     Some(word) => value::number_word(*word, u32::MAX.into(), "a rule's number")?.max(1),
                     None => 1,
@@ -263,10 +268,13 @@ fn join(front: &mut Vec<Rule>, rules: &mut Vec<Rule>) {
     }
 }
 
+/// What a rule is called that could not be read.
+pub(crate) const UNREADABLE: &str = "a rule that can't be read";
+
 /// A rule that could not be read still stands in the way of every packet that its readable part takes.
 fn unreadable_part(text: &str, origin: &Origin) -> Opaque {
     Opaque {
-        construct: "a rule that can't be read".to_owned(),
+        construct: UNREADABLE.to_owned(),
         text: text.to_owned(),
         reason: "not readable".to_owned(),
         origin: origin.clone(),

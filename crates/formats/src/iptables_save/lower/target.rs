@@ -269,7 +269,11 @@ impl Target {
         })?;
         let tcp = rule.protocol.is_some_and(|protocol| protocol.number == 6 && !protocol.inverted);
         if with == RejectWith::TcpReset && !tcp {
-            return Err(Fault::syntax(word.at, "tcp-reset needs the protocol tcp", "write `-p tcp` before it"));
+            return Err(Fault::syntax(
+                word.at,
+                "tcp-reset needs the protocol tcp",
+                "write `-p tcp` before it",
+            ));
         }
         Ok(Statement::Reject(with))
     }

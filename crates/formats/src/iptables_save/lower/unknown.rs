@@ -37,6 +37,15 @@ pub(super) fn of_target(name: &str) -> Option<&'static str> {
 pub(super) fn is_inert(name: &str) -> bool {
     matches!(
         name,
-        "NFLOG" | "ULOG" | "TRACE" | "AUDIT" | "TCPMSS" | "CHECKSUM" | "LED" | "IDLETIMER" | "RATEEST" | "CLASSIFY"
+        "NFLOG"
+            | "ULOG"
+            | "TRACE"
+            | "AUDIT"
+            | "TCPMSS"
+            | "CHECKSUM"
+            | "LED"
+            | "IDLETIMER"
+            | "RATEEST"
+            | "CLASSIFY"
     )
 }

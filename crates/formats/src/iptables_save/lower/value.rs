@@ -54,7 +54,11 @@ pub(super) fn port(text: &str) -> Option<u64> {
 
 pub(super) fn port_range(word: Word<'_>) -> Result<(u64, u64)> {
     range(&word.text(), 0xffff, port).ok_or_else(|| {
-        expected(word, "a port or a range LOW:HIGH", "write port numbers from 0 to 65535, the lower one first")
+        expected(
+            word,
+            "a port or a range LOW:HIGH",
+            "write port numbers from 0 to 65535, the lower one first",
+        )
     })
 }
 
