@@ -136,9 +136,7 @@ impl<'w> Stage<'w> {
         self.send(flow, &client, &mut notes);
         let stream =
             (flow.protocol == Protocol::TCP).then(|| client.try_clone().map(TcpStream::from)).transpose()?;
-        if notes.failed.is_none() {
-            self.watch(flow, start, &client, stream, &mut notes)?;
-        }
+        self.watch(flow, start, &client, stream, &mut notes)?;
         let own = getsockname::<SockaddrStorage>(client.as_raw_fd())
             .ok()
             .as_ref()
@@ -187,14 +185,20 @@ impl<'w> Stage<'w> {
                 last = Instant::now();
             }
         }
-        let there = notes.heard.iter().find(|(host, _)| *host != from);
-        let arrived = there.map(|(host, read)| Arrival {
+        let (sent, others): (Vec<_>, Vec<_>) = notes.heard.iter().partition(|(_, read)| read.is_sent(packet));
+        let arrived = sent.first().map(|(host, read)| Arrival {
             host: self.name(*host),
             header: read.header,
             listening: None,
         });
-        let back =
-            notes.heard.iter().find(|(host, _)| *host == from).map(|(host, read)| self.told(*host, *read));
+        // Ears are read one after the other, so what a host without the socket says about the answer may
+        // have been read before it.
+        let is_late = |read: &Read| matches!(read.role, Role::First | Role::LateReset | Role::Other);
+        let back = others
+            .iter()
+            .filter(|(_, read)| !matches!(read.role, Role::Error { about_first: false, .. }))
+            .min_by_key(|(_, read)| is_late(read));
+        let back = back.map(|(host, read)| self.told(*host, *read));
         Ok(Observation { arrived, back, works: None, entries: self.new_entries()? })
     }
 
@@ -441,7 +445,10 @@ impl<'w> Stage<'w> {
         });
         let own_error = heard.is_some_and(|(host, read)| {
             *host == start
-                && matches!(read.role, Role::Error { .. })
+                && matches!(
+                    read.role,
+                    Role::Error { kind: 3, code: 1, .. } | Role::Error { kind: 1, code: 3, .. }
+                )
                 && self.owns(start, read.header.src.address)
                 && read.header.src.address == read.header.dst.address
         });

@@ -1,10 +1,12 @@
 //! Asks the engine, and puts its paths in the form of what can be seen.
 
 use anyhow::{Context, Result, bail};
-use natpath_engine::trace::{FlowTrace, Header, HostId, IcmpError, Outcome, Path, Place, Reply, Why};
+use natpath_engine::trace::{
+    FlowTrace, Header, HostId, IcmpError, Outcome, Path, Place, Reply, Step as TraceStep, Why,
+};
 use natpath_engine::{History, Session, wire};
 use natpath_formats::flows::FlowAction;
-use natpath_model::{Family, Network, Snapshot, TableFamily};
+use natpath_model::{Family, Network, Protocol, RouteType, Snapshot, TableFamily};
 
 use crate::kernel::rules::{Counters, RulePlace};
 use crate::observe::{Arrival, Back, Observation, SeenEntry};
@@ -116,10 +118,10 @@ pub fn observation(network: &Network, trace: &FlowTrace, path: &Path, action: &A
         .collect();
     entries.sort();
     let works = is_flow.then_some(result.works);
-    Observation { arrived, back: back(network, trace.sent, path), works, entries }
+    Observation { arrived, back: back(network, trace.sent, path, is_flow), works, entries }
 }
 
-fn back(network: &Network, sent: Header, path: &Path) -> Option<Back> {
+fn back(network: &Network, sent: Header, path: &Path, is_flow: bool) -> Option<Back> {
     let end = &path.result.end;
     if let (Outcome::LocalError, Some(Why::Errno(name))) = (end.outcome, end.why) {
         return Some(Back::Errno(name.to_owned()));
@@ -127,12 +129,37 @@ fn back(network: &Network, sent: Header, path: &Path) -> Option<Back> {
     if let Some(reply) = &path.result.reply {
         return heard(network, sent, path, reply);
     }
-    let at_sender = path.hops.len() <= 1;
-    match end.outcome {
-        Outcome::NoRoute if at_sender => Some(Back::Errno("ENETUNREACH".to_owned())),
-        Outcome::NoNeighbor if at_sender => Some(Back::Errno("EHOSTUNREACH".to_owned())),
-        _ => None,
+    // A lone packet has no socket that could hear of it.
+    if path.hops.len() > 1 || !is_flow {
+        return None;
     }
+    let errno = match (end.outcome, end.why) {
+        (Outcome::NoRoute, _) => match last_route(path) {
+            Some(RouteType::Unreachable) => "EHOSTUNREACH",
+            _ => "ENETUNREACH",
+        },
+        (Outcome::NoNeighbor, _) => "EHOSTUNREACH",
+        // A hook that drops what a socket sends fails the call; connect() does not hear of its SYN's fate.
+        (Outcome::Dropped | Outcome::Rejected, Some(Why::Rule | Why::Policy))
+            if sent.protocol != Protocol::TCP =>
+        {
+            "EPERM"
+        }
+        _ => return None,
+    };
+    Some(Back::Errno(errno.to_owned()))
+}
+
+/// The kind of the last route that the packet was given.
+fn last_route(path: &Path) -> Option<RouteType> {
+    path.hops
+        .iter()
+        .flat_map(|hop| &hop.steps)
+        .filter_map(|step| match step {
+            TraceStep::Route(route) => route.found.as_ref().map(|found| found.kind),
+            _ => None,
+        })
+        .last()
 }
 
 fn heard(network: &Network, sent: Header, path: &Path, reply: &Reply) -> Option<Back> {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
-use natpath_model::{Link, Mac, Network, Segment, SegmentEnd, Snapshot};
+use natpath_model::{Family, Link, Mac, Network, Segment, SegmentEnd, Snapshot};
 
 use super::namespace::{Namespace, command};
 use super::{rules, sysctl, words};
@@ -134,7 +134,7 @@ fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<S
             }
         }
     }
-    let derived: Vec<_> = natpath_model::Family::ALL
+    let derived: Vec<_> = Family::ALL
         .into_iter()
         .flat_map(|family| natpath_formats::derive::routes(&host.links, family))
         .collect();
@@ -150,9 +150,11 @@ fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<S
             let _ = writeln!(batch, "{}", words::route(route));
         }
     }
+    let mut batch6 = String::new();
     for rule in host.policy_rules.iter().filter(|rule| !rule.is_default()) {
         match words::policy_rule(rule) {
             Some(words) => {
+                let batch = if rule.family == Family::Ip6 { &mut batch6 } else { &mut batch };
                 let _ = writeln!(batch, "{words}");
             }
             None => missing.push(format!("{}: a policy rule that is not modelled", host.name)),
@@ -161,7 +163,10 @@ fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<S
     for (address, mac, link) in neighbours {
         let _ = writeln!(batch, "neigh replace {address} lladdr {mac} dev {} nud permanent", link.name);
     }
-    ip(&batch)?;
+    ip(&[], &batch)?;
+    if !batch6.is_empty() {
+        ip(&["-6"], &batch6)?;
+    }
     Ok(missing)
 }
 
@@ -196,8 +201,10 @@ fn neighbours<'a>(network: &Network, host: &'a Snapshot) -> Vec<(IpAddr, Mac, &'
 }
 
 /// Runs a batch of `ip`. What the kernel made by itself and a list of routes repeats is no fault.
-fn ip(batch: &str) -> Result<()> {
-    let Err(error) = command("ip", &["-force", "-batch", "-"], batch) else { return Ok(()) };
+fn ip(options: &[&str], batch: &str) -> Result<()> {
+    let Err(error) = command("ip", &[options, &["-force", "-batch", "-"]].concat(), batch) else {
+        return Ok(());
+    };
     let text = format!("{error:#}");
     let mut faults = String::new();
     let mut message = "";

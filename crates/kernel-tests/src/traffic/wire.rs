@@ -41,7 +41,26 @@ pub(super) enum Role {
 pub(super) struct Read {
     pub(super) header: Header,
     pub(super) role: Role,
+    /// TCP: the sequence number; ICMP: type and code.
+    stamp: u32,
 }
+
+impl Read {
+    /// Whether this is the packet of a step, whatever became of its header on the way.
+    pub(super) fn is_sent(&self, packet: &PacketStep) -> bool {
+        self.header.protocol == packet.protocol
+            && match packet.protocol {
+                Protocol::TCP => self.stamp == SEQUENCE,
+                Protocol::ICMP | Protocol::ICMPV6 => {
+                    self.stamp == u32::from(packet.icmp.0) << 8 | u32::from(packet.icmp.1)
+                }
+                _ => self.role == Role::First,
+            }
+    }
+}
+
+/// The sequence number of TCP packets that no socket sends.
+const SEQUENCE: u32 = 1_000_000;
 
 /// Reads an IPv4 packet.
 pub(super) fn read4(packet: &[u8]) -> Option<Read> {
@@ -54,9 +73,11 @@ pub(super) fn read(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) ->
     if let Some((kind, code, quoted)) = error(protocol, body) {
         let about = if protocol == Protocol::ICMP { split4(quoted) } else { split6(quoted) };
         let about = about.and_then(|(src, dst, protocol, body)| plain(src, dst, protocol, body))?;
-        let role = Role::Error { kind, code, about: about.header, about_first: about.role == Role::First };
+        let about_first =
+            about.role == Role::First || about.header.protocol == Protocol::TCP && about.stamp == SEQUENCE;
+        let role = Role::Error { kind, code, about: about.header, about_first };
         let header = Header { protocol, src: Endpoint::new(src, 0), dst: Endpoint::new(dst, 0) };
-        return Some(Read { header, role });
+        return Some(Read { header, role, stamp: u32::from(kind) << 8 | u32::from(code) });
     }
     plain(src, dst, protocol, body)
 }
@@ -64,7 +85,7 @@ pub(super) fn read(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) ->
 /// Reads a packet that is not an ICMP error.
 fn plain(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) -> Option<Read> {
     let number = |at: usize| Some(u16::from_be_bytes(body.get(at..at + 2)?.try_into().ok()?));
-    let (ports, role) = match protocol {
+    let (ports, role, stamp) = match protocol {
         Protocol::TCP => {
             let role = match body.get(13).map(|flags| flags & 0x17) {
                 Some(0x02) => Role::First,
@@ -73,7 +94,8 @@ fn plain(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) -> Option<Re
                 Some(flags) if flags & 0x04 != 0 => Role::LateReset,
                 _ => Role::Other,
             };
-            ((number(0)?, number(2)?), role)
+            let sequence = u32::from(number(4)?) << 16 | u32::from(number(6)?);
+            ((number(0)?, number(2)?), role, sequence)
         }
         Protocol::UDP => {
             let data = body.get(8..16);
@@ -84,7 +106,7 @@ fn plain(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) -> Option<Re
             } else {
                 Role::Other
             };
-            ((number(0)?, number(2)?), role)
+            ((number(0)?, number(2)?), role, 0)
         }
         Protocol::ICMP | Protocol::ICMPV6 => {
             let role = match *body.first()? {
@@ -92,12 +114,12 @@ fn plain(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) -> Option<Re
                 0 | 129 => Role::Answer,
                 _ => Role::Other,
             };
-            ((number(4)?, number(4)?), role)
+            ((number(4)?, number(4)?), role, u32::from(number(0)?))
         }
-        _ => ((0, 0), Role::Other),
+        _ => ((0, 0), Role::Other, 0),
     };
     let header = Header { protocol, src: Endpoint::new(src, ports.0), dst: Endpoint::new(dst, ports.1) };
-    Some(Read { header, role })
+    Some(Read { header, role, stamp })
 }
 
 /// The type, code and quoted packet of an ICMP error; redirects are none.
@@ -195,7 +217,7 @@ fn transport(packet: &PacketStep) -> Vec<u8> {
     let (mut body, sum_at) = match packet.protocol {
         Protocol::TCP => {
             let mut body = ports;
-            body.extend(1_000_000u32.to_be_bytes());
+            body.extend(SEQUENCE.to_be_bytes());
             let acknowledged: u32 = if packet.flags & 0x10 != 0 { 2_000_000 } else { 0 };
             body.extend(acknowledged.to_be_bytes());
             body.extend([0x50, packet.flags, 0xff, 0xff, 0, 0, 0, 0]);
