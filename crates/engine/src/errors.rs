@@ -35,7 +35,9 @@ impl<O: Observer> Pass<'_, '_, O> {
             error.tos = (packet.tos & 0x1e) | 0xc0;
         }
         let is_own = local || (family == Family::Ip6 && self.host.fib.is_local(src));
-        self.observer.step(|| Step::Answered { icmp: Some((kind, code)) });
+        if (kind, code) != icmp::redirect(family) {
+            self.observer.step(|| Step::Answered { icmp: Some((kind, code)) });
+        }
         self.made.push(Made {
             packet: error,
             src: is_own.then_some(src),

@@ -100,7 +100,7 @@ impl<'w, 'a> Run<'w, 'a> {
             choices,
             drawn: state.drawn.clone(),
             sequence: state.sequence,
-            assumptions: std::collections::BTreeSet::new(),
+            ..Env::default()
         };
         let behind = match sender {
             Sender::Host(_) => Vec::new(),
@@ -454,9 +454,7 @@ impl<'w, 'a> Run<'w, 'a> {
 
     fn react_outside(&mut self, journey: usize, address: IpAddr, packet: Packet) {
         let place = Place::Assumed(address);
-        // The sender listens to nothing but its own socket.
-        let listening = place != self.sender_node();
-        let reaction = self.state.sockets.deliver(place, &packet, listening);
+        let reaction = self.state.sockets.deliver(place, &packet, true);
         if let Some((answer, role)) = reaction.answer {
             self.send(place, answer, role, Some(journey));
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use natpath_model::{Counter, Flow, InterfaceName, Network, RuleRef};
 
 use crate::explore::{self, Leaf};
-use crate::finding;
+use crate::finding::{self, Evidence};
 use crate::flow::Start;
 use crate::host::LinkId;
 use crate::packet::Packet;
@@ -148,7 +148,7 @@ impl<'a> Session<'a> {
             let found = explore::explore(&self.world, start, &history.state);
             leaves.extend(found.into_iter().map(|leaf| (index, leaf)));
         }
-        self.gather(flow, leaves)
+        self.gather(start, leaves)
     }
 
     /// The histories, the most probable first.
@@ -170,7 +170,7 @@ impl<'a> Session<'a> {
     }
 
     /// Joins the courses of all histories into paths, and makes the histories of the next flow.
-    fn gather(&mut self, flow: &Flow, leaves: Vec<(usize, Leaf)>) -> FlowTrace {
+    fn gather(&mut self, start: &Start<'_>, leaves: Vec<(usize, Leaf)>) -> FlowTrace {
         let mut results: Vec<PathResult> = Vec::new();
         let mut kinds: Vec<usize> = Vec::with_capacity(leaves.len());
         for (_, leaf) in &leaves {
@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
             members.iter().for_each(|index| ids[*index].clone_from(&id));
             let leaf = &leaves[members[0]].1;
             let given = given.iter().flatten().cloned().collect();
-            paths.push(self.path(flow, leaf, id, given, *probability));
+            paths.push(self.path(start, leaf, id, given, *probability));
         }
         let sent = leaves[0].1.run.sent;
         // 2) The histories that follow.
@@ -214,13 +214,13 @@ impl<'a> Session<'a> {
         FlowTrace { sent, paths }
     }
 
-    fn path(&self, flow: &Flow, leaf: &Leaf, id: String, given: Vec<String>, probability: f64) -> Path {
+    fn path(&self, start: &Start<'_>, leaf: &Leaf, id: String, given: Vec<String>, probability: f64) -> Path {
         let run = &leaf.run;
         let mut assumptions: Vec<Assumption> = run.env.assumptions.iter().cloned().collect();
         if self.cut {
             assumptions.push(Assumption::HistoriesCut { kept: MAX_HISTORIES });
         }
-        let findings = finding::find(&self.world, flow, run);
+        let findings = finding::find(&Evidence { world: &self.world, sender: start.sender, run });
         let mut result = run.result.clone();
         if finding::unmakes(&result, &findings) {
             result.works = false;

@@ -10,16 +10,17 @@ use natpath_model::{Counter, Port, RuleRef};
 
 use crate::choice::Choices;
 use crate::conntrack::ConntrackTable;
+use crate::nat::Unreached;
 use crate::time::Instant;
 use crate::trace::{Assumption, Drawn};
 
 /// The changing part of a host.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct HostState {
+pub(crate) struct HostState {
     /// Its connections.
-    pub conntrack: ConntrackTable,
+    pub(crate) conntrack: ConntrackTable,
     /// What each rule has counted since the session began.
-    pub counters: HashMap<RuleRef, Counter>,
+    pub(crate) counters: HashMap<RuleRef, Counter>,
     /// The counters of `statistic --mode nth`, by rule and number of the match.
     pub(crate) nth: HashMap<(RuleRef, u32), u32>,
     /// How many errors each address may still be sent.
@@ -66,6 +67,8 @@ pub(crate) struct Env {
     /// The number of entries confirmed so far, over all hosts.
     pub(crate) sequence: u64,
     pub(crate) assumptions: BTreeSet<Assumption>,
+    /// The nat rules that were meant for a packet but not tried.
+    pub(crate) unreached: Vec<Unreached>,
 }
 
 impl Env {
@@ -77,14 +80,6 @@ impl Env {
         self.drawn.push(Drawn { low, high });
         let number = u16::try_from(self.drawn.len()).ok().and_then(NonZeroU16::new);
         Port { value: 0, drawn: number }
-    }
-
-    /// The interval a port lies in; one number for a known one.
-    pub(crate) fn interval(&self, port: Port) -> Drawn {
-        match port.drawn {
-            None => Drawn { low: port.value, high: port.value },
-            Some(number) => self.drawn[usize::from(number.get()) - 1],
-        }
     }
 
     /// Narrows a drawn port to the pieces that a comparison tells apart, and says on which side it is.

@@ -200,36 +200,24 @@ impl ConntrackTable {
         now: Instant,
         settings: &Settings,
     ) -> Tracked {
-        let Some(original) = packet.tuple() else { return Tracked::No };
-        let Some(reply) = original.invert() else { return Tracked::No };
-        let mut tcp = TcpTrack::default();
+        let Some(tuple) = packet.tuple() else { return Tracked::No };
+        let Some(mut entry) = ConntrackEntry::untranslated(tuple, now) else { return Tracked::No };
         match packet.transport {
             Transport::Tcp { flags, .. } => match tcp::begin(flags, settings.tcp_loose) {
-                Some(begun) => tcp = begun,
+                Some(begun) => entry.tcp = begun,
                 None => return Tracked::No,
             },
             Transport::Query { .. } if !icmp::begins(packet) => return Tracked::No,
             _ => {}
         }
         let timeout = match packet.transport {
-            Transport::Tcp { .. } => settings.timeouts.tcp(tcp.state),
+            Transport::Tcp { .. } => settings.timeouts.tcp(entry.tcp.state),
             _ => settings.timeouts.of(packet.protocol()),
         };
-        let id = self.insert_unconfirmed(ConntrackEntry {
-            original,
-            reply,
-            zone,
-            zone_direction,
-            status: Status::default(),
-            mark: 0,
-            tcp,
-            made: now,
-            stream_from: now + timeout::UDP_STREAM_AFTER,
-            expires: now + timeout,
-            masqueraded_on: None,
-            translated_by: [None, None],
-            sequence: 0,
-        });
+        (entry.zone, entry.zone_direction) = (zone, zone_direction);
+        entry.stream_from = now + timeout::UDP_STREAM_AFTER;
+        entry.expires = now + timeout;
+        let id = self.insert_unconfirmed(entry);
         Tracked::Entry { id, direction: Direction::Original, info: CtInfo::New }
     }
 

@@ -43,6 +43,26 @@ pub struct ConntrackEntry {
 }
 
 impl ConntrackEntry {
+    /// A new connection with nothing decided; `None` for a packet that has no answer.
+    #[must_use]
+    pub fn untranslated(original: Tuple, now: Instant) -> Option<Self> {
+        Some(Self {
+            original,
+            reply: original.invert()?,
+            zone: Zone::default(),
+            zone_direction: ZoneDirection::Both,
+            status: Status::default(),
+            mark: 0,
+            tcp: TcpTrack::default(),
+            made: now,
+            stream_from: now,
+            expires: now,
+            masqueraded_on: None,
+            translated_by: [None, None],
+            sequence: 0,
+        })
+    }
+
     /// The tuple of one direction.
     #[must_use]
     pub fn tuple(&self, direction: Direction) -> &Tuple {

@@ -13,6 +13,8 @@ mod icmp;
 mod unique_tuple;
 mod what_if;
 
+pub(crate) use what_if::Unreached;
+
 use natpath_model::{Direction, Hook, Manip, Nat, NatRange, RuleRef, Status};
 
 use crate::chain::ChainVerdict;
@@ -34,7 +36,10 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// The dispatcher: runs the nat chains of a hook if need be, and translates the packet.
     pub(crate) fn nat_hook(&mut self, hook: Hook, skb: &mut Skb) -> ChainVerdict {
         let Some(manip) = hook.manip() else { return ChainVerdict::Accept };
-        let Tracked::Entry { id, direction, info } = skb.tracked else { return ChainVerdict::Accept };
+        let Tracked::Entry { id, direction, info } = skb.tracked else {
+            self.show_untracked(hook, skb);
+            return ChainVerdict::Accept;
+        };
         // 1) Errors about a connection follow its translation.
         if info == CtInfo::Related && skb.packet.icmp().is_some() {
             return self.translate_error(hook, manip, skb, id, direction);
@@ -52,8 +57,34 @@ impl<O: Observer> Pass<'_, '_, O> {
             return ChainVerdict::End(Reason::dropped(Why::RouteType));
         }
         // 3) Write it into the packet.
+        let came = *skb;
         self.write(hook, manip, skb, id, direction, by);
+        if O::WATCHES && by.is_none() && info == CtInfo::New && direction == Direction::Original {
+            self.show_decided(hook, manip, &came, skb, id);
+        }
         ChainVerdict::Accept
+    }
+
+    /// Shows the nat rule that a packet would have met if its connection's destination were not decided.
+    fn show_decided(&mut self, hook: Hook, manip: Manip, came: &Skb, skb: &Skb, id: EntryId) {
+        if manip != Manip::Dst {
+            return;
+        }
+        let entry = self.state.conntrack.entry(id);
+        let original = entry.original.into();
+        let by = entry.translator(Manip::Dst);
+        if let Some(first) = by {
+            if came.packet.header() == skb.packet.header()
+                && let Some(rule) = self.find_unreached(hook, came, original, first)
+            {
+                self.observer.take(Step::NotReached { hook, rule, why: NotReached::TranslatedBy(first) });
+            }
+        } else if let Some(second) = self.what_if(hook, came)
+            && second.after != skb.packet.header()
+        {
+            let rule = second.rule;
+            self.observer.take(Step::NotReached { hook, rule, why: NotReached::DecidedEarlier });
+        }
     }
 
     /// Asks the nat chains in order; the rule that mapped, or `None` for the null binding.
@@ -186,6 +217,16 @@ impl<O: Observer> Pass<'_, '_, O> {
         }
     }
 
+    /// Shows the nat rule that an exempt packet would have met.
+    fn show_untracked(&mut self, hook: Hook, skb: &Skb) {
+        if O::WATCHES
+            && skb.tracked == Tracked::Untracked
+            && let Some(rule) = self.find_untracked(hook, skb)
+        {
+            self.observer.take(Step::NotReached { hook, rule, why: NotReached::NotTracked });
+        }
+    }
+
     fn show_translation(
         &mut self,
         hook: Hook,
@@ -210,11 +251,11 @@ impl<O: Observer> Pass<'_, '_, O> {
             Some(Nat::Dnat(_)) | None => Effect::Dnat,
         };
         self.observer.take(Step::Rule { hook, rule, effect, before, after });
-        if let Some(second) = self.what_if(hook, skb) {
-            if second.after != after {
-                let why = NotReached::TranslatedBy(rule);
-                self.observer.take(Step::NotReached { hook, rule: second.rule, why });
-            }
+        if hook.manip() == Some(Manip::Dst)
+            && let Some(second) = self.find_unreached(hook, skb, before, rule)
+        {
+            let why = NotReached::TranslatedBy(rule);
+            self.observer.take(Step::NotReached { hook, rule: second, why });
         }
     }
 }
