@@ -1,26 +1,42 @@
-//! Reads one iptables-save file and prints what was noticed and how long it took.
+//! Reads one iptables-save file, prints what was noticed and how long it took, beside the time it takes to
+//! only cut the text into words and hash each.
 
-use std::time::Instant;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use natpath_formats::iptables_save;
 use natpath_model::{Backend, Family, FileId};
+
+const TIMES: usize = 11;
 
 fn main() -> std::io::Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "iptables-save".to_owned());
     let text = std::fs::read_to_string(&path)?;
     let family = if path.contains("ip6tables") { Family::Ip6 } else { Family::Ip4 };
-    let mut times = Vec::new();
-    for _ in 0..5 {
-        let start = Instant::now();
-        let read = iptables_save::parse(&text, &path, FileId(0), Backend::Iptables, family);
-        times.push(start.elapsed());
-        if times.len() == 5 {
-            let rules: usize =
-                read.0.iter().flat_map(|table| &table.chains).map(|chain| chain.rules.len()).sum();
-            read.1.iter().for_each(|diagnostic| println!("{diagnostic}"));
-            times.sort();
-            println!("{rules} rules in {:?} (median of 5)", times[2]);
-        }
-    }
+    let parse = || iptables_save::parse(&text, &path, FileId(0), Backend::Iptables, family);
+    let (tables, diagnostics) = parse();
+    diagnostics.iter().for_each(|diagnostic| println!("{diagnostic}"));
+    let rules: usize = tables.iter().flat_map(|table| &table.chains).map(|chain| chain.rules.len()).sum();
+    drop(tables);
+    let read = median(|| drop(black_box(parse())));
+    let split = median(|| {
+        let mut hasher = DefaultHasher::new();
+        text.split_ascii_whitespace().for_each(|word| word.hash(&mut hasher));
+        black_box(hasher.finish());
+    });
+    println!("{rules} rules in {read:?}, words alone in {split:?} (medians of {TIMES})");
     Ok(())
+}
+
+fn median(mut work: impl FnMut()) -> Duration {
+    let mut times: Vec<_> = (0..TIMES)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[TIMES / 2]
 }

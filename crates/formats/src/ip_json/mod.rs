@@ -38,7 +38,7 @@ fn rows<'a>(text: &'a str, file_name: &str) -> Result<Vec<Row<'a>>, Diagnostic> 
         let start = (row.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
         (line, column) = line_and_column(&text[at..start], (line, column));
         at = start;
-        if row.trim_matches(['{', '}', ' ', '\n', '\r', '\t']) != "" {
+        if !row.trim_matches(['{', '}', ' ', '\n', '\r', '\t']).is_empty() {
             rows.push(Row { text: row, line, column });
         }
     }

@@ -94,7 +94,7 @@ fn read_row(row: &Row<'_>, file_name: &str, family: Family) -> Result<Route, Dia
     let read: RouteRow = row.read(file_name)?;
     // `pref` is printed for IPv6 only.
     let ip6 = row.text.contains("\"pref\"") || read.gateway.is_some_and(|gateway| gateway.is_ipv6());
-    route(row, read, file_name, if ip6 { Family::Ip6 } else { family })
+    route(row, &read, file_name, if ip6 { Family::Ip6 } else { family })
 }
 
 /// The family of a route.
@@ -103,7 +103,7 @@ pub fn family_of(route: &Route) -> Family {
     Family::of(route.destination.addr())
 }
 
-fn route(row: &Row<'_>, read: RouteRow, file_name: &str, family: Family) -> Result<Route, Diagnostic> {
+fn route(row: &Row<'_>, read: &RouteRow, file_name: &str, family: Family) -> Result<Route, Diagnostic> {
     let fault = |what: &str, found: &str| {
         let message = format!("expected {what}, found `{found}`");
         row.fault(file_name, message, "is this the output of `ip -j route show table all`?")

@@ -59,7 +59,7 @@ pub fn parse(
 ) -> Result<(Vec<PolicyRule>, Vec<Diagnostic>), Diagnostic> {
     let mut noted = Vec::new();
     let (rules, mut diagnostics) = each(text, file_name, |row| {
-        let rule = rule(row, row.read(file_name)?, file_name, family)?;
+        let rule = rule(row, &row.read(file_name)?, file_name, family)?;
         if let Some(opaque) = &rule.opaque {
             noted.push(unsupported(row, opaque, file_name));
         }
@@ -78,7 +78,7 @@ fn unsupported(row: &Row<'_>, opaque: &str, file_name: &str) -> Diagnostic {
     diagnostic
 }
 
-fn rule(row: &Row<'_>, read: RuleRow, file_name: &str, family: Family) -> Result<PolicyRule, Diagnostic> {
+fn rule(row: &Row<'_>, read: &RuleRow, file_name: &str, family: Family) -> Result<PolicyRule, Diagnostic> {
     let fault = |what: &str, found: &str| {
         let message = format!("expected {what}, found `{found}`");
         row.fault(file_name, message, "is this the output of `ip -j rule`?")
@@ -108,7 +108,7 @@ fn rule(row: &Row<'_>, read: RuleRow, file_name: &str, family: Family) -> Result
     let ports = |one: Option<u16>, start: Option<u16>, end: Option<u16>| {
         one.map(|port| (port, port)).or(start.zip(end))
     };
-    let (action, mut opaque) = action(&read);
+    let (action, mut opaque) = action(read);
     opaque.extend(read.others.iter().filter(|(key, _)| !NO_CONDITIONS.contains(&key.as_str())).map(words));
     Ok(PolicyRule {
         inverted: read.not,

@@ -105,12 +105,11 @@ pub fn words<'a>(command: &CommandLine<'a>, words: &mut Vec<Word<'a>>) -> Result
 
 /// Adds a word; `--option=value` is two, as getopt_long(3) reads it.
 fn push_word<'a>(word: Word<'a>, words: &mut Vec<Word<'a>>) {
-    if word.raw.starts_with("--") {
-        if let Some((name, value)) = word.raw.split_once('=').filter(|(name, _)| !name.contains('"')) {
-            words.push(Word { raw: name, quoted: false, at: word.at });
-            words.push(Word { raw: value, quoted: word.quoted, at: word.at + name.len() + 1 });
-            return;
-        }
+    let option = word.raw.starts_with("--").then(|| word.raw.split_once('=')).flatten();
+    if let Some((name, value)) = option.filter(|(name, _)| !name.contains('"')) {
+        words.push(Word { raw: name, quoted: false, at: word.at });
+        words.push(Word { raw: value, quoted: word.quoted, at: word.at + name.len() + 1 });
+        return;
     }
     words.push(word);
 }

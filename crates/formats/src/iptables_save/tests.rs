@@ -38,14 +38,14 @@ fn beside_state(test: Test) -> Test {
 }
 
 fn check(words: &str, expected: Vec<Test>) {
-    check_matches(Family::Ip4, words, expected.into_iter().map(Match::Is).collect());
+    check_matches(Family::Ip4, words, &expected.into_iter().map(Match::Is).collect::<Vec<_>>());
 }
 
 fn check6(words: &str, expected: Vec<Test>) {
-    check_matches(Family::Ip6, words, expected.into_iter().map(Match::Is).collect());
+    check_matches(Family::Ip6, words, &expected.into_iter().map(Match::Is).collect::<Vec<_>>());
 }
 
-fn check_matches(family: Family, words: &str, expected: Vec<Match>) {
+fn check_matches(family: Family, words: &str, expected: &[Match]) {
     let rules = rules("mangle", &format!("-A X {words}"), family);
     assert_eq!(rules.len(), 1, "{words}");
     assert_eq!(rules[0].matches, expected, "{words}");
@@ -112,7 +112,7 @@ fn transport_matches_are_lowered() {
     check("-p tcp -m multiport --dports 80:85,1,86:90", vec![proto(6), list()]);
     check("-p tcp -m multiport ! --dports 80:90,1", vec![proto(6), not(list())]);
     let any = Match::AnyOf { tests: vec![is(SPORT, &[(7, 7)]), is(DPORT, &[(7, 7)])], negated: true };
-    check_matches(Family::Ip4, "-p udp -m multiport ! --ports 7", vec![Match::Is(proto(17)), any]);
+    check_matches(Family::Ip4, "-p udp -m multiport ! --ports 7", &[Match::Is(proto(17)), any]);
     check("-p icmp --icmp-type any", vec![proto(1), is(Field::IcmpType, &[(0, 65535)])]);
     check("-p icmp --icmp-type 8", vec![proto(1), is(Field::IcmpType, &[(0x800, 0x8ff)])]);
     check("-p icmp ! --icmp-type 3/4", vec![proto(1), not(is(Field::IcmpType, &[(0x304, 0x304)]))]);
@@ -165,13 +165,13 @@ fn other_matches_are_lowered() {
     check6("-m hl --hl-gt 2", vec![is(Field::Ttl, &[(3, 255)])]);
     check("-m length --length 100:", vec![is(Field::Length, &[(100, 65535)])]);
     check("-m nfacct --nfacct-name x", vec![]);
-    let chance = |probability, negated| vec![Match::Chance { probability, negated }];
+    let chance = |probability, negated| [Match::Chance { probability, negated }];
     let third = chance(715_827_883, false);
-    check_matches(Family::Ip4, "-m statistic --mode random --probability 0.33333333349", third);
+    check_matches(Family::Ip4, "-m statistic --mode random --probability 0.33333333349", &third);
     let certain = chance(1 << 31, true);
-    check_matches(Family::Ip4, "-m statistic --mode random ! --probability 1", certain);
-    let nth = vec![Match::Nth { every: 3, packet: 2, negated: false }];
-    check_matches(Family::Ip4, "-m statistic --mode nth --every 3 --packet 2", nth);
+    check_matches(Family::Ip4, "-m statistic --mode random ! --probability 1", &certain);
+    let nth = [Match::Nth { every: 3, packet: 2, negated: false }];
+    check_matches(Family::Ip4, "-m statistic --mode nth --every 3 --packet 2", &nth);
 }
 
 #[test]

@@ -21,14 +21,14 @@ pub(super) struct AddressType {
 
 impl AddressType {
     pub(super) fn finish(
-        self,
+        &mut self,
         index: usize,
         at: usize,
         entries: &mut Vec<(u16, Match)>,
         family: Family,
     ) -> Result<()> {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
-        for (of, types) in [(Manip::Src, self.src), (Manip::Dst, self.dst)] {
+        for (of, types) in [(Manip::Src, self.src.take()), (Manip::Dst, self.dst.take())] {
             let Some((types, negated)) = types else { continue };
             match family {
                 Family::Ip4 => {

@@ -181,7 +181,7 @@ impl Instance {
 
     /// What can be said only when all options of the match are known.
     pub(super) fn finish(
-        self,
+        &mut self,
         index: usize,
         entries: &mut Vec<(u16, Match)>,
         words: &[Word<'_>],

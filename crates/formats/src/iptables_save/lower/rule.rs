@@ -429,47 +429,39 @@ impl<'r, 'a> RuleReader<'r, 'a> {
     }
 
     /// Gives all conditions: first those of the IP header in the kernel's order (ip_tables.c,
-    /// `ip_packet_match`), then those of the modules as they were loaded. One list a rule, as iptables makes
-    /// of comma lists of addresses.
-    pub(super) fn matches(&mut self) -> Vec<Vec<Match>> {
+    /// `ip_packet_match`), then those of the modules as they were loaded. The first list is of the rule
+    /// itself, the others of the rules that iptables adds for comma lists of addresses.
+    pub(super) fn matches(&mut self) -> (Vec<Match>, Vec<Vec<Match>>) {
         let entries = &mut self.scratch.entries;
         if !entries.is_sorted_by_key(|(instance, _)| *instance) {
             entries.sort_by_key(|(instance, _)| *instance);
         }
-        let (src, dst) = (&mut self.scratch.src, &mut self.scratch.dst);
-        let several = src.len() > 1 || dst.len() > 1;
-        if src.is_empty() {
-            src.push(None);
-        }
-        if dst.is_empty() {
-            dst.push(None);
-        }
-        let [inside, outside] = self.interfaces.clone();
+        let [inside, outside] = &mut self.interfaces;
         let protocol = self.protocol.filter(|protocol| protocol.number != 0);
         let protocol = protocol.map(|p| protocol_test(Protocol(p.number)).negate_if(p.inverted));
-        let rest = [inside, outside, protocol, self.fragment.clone()];
-        if !several {
-            let head = [src[0].take(), dst[0].take()].into_iter().chain(rest).flatten().map(Match::Is);
-            let mut matches = Vec::with_capacity(head.clone().count() + entries.len());
-            matches.extend(head);
-            matches.extend(entries.drain(..).map(|(_, condition)| condition));
-            return vec![matches];
-        }
-        let mut rules = Vec::with_capacity(src.len() * dst.len());
-        for src in &*src {
-            for dst in &*dst {
-                let head = [src.clone(), dst.clone()].into_iter().chain(rest.clone()).flatten();
-                let tail = entries.iter().map(|(_, condition)| condition.clone());
-                rules.push(head.map(Match::Is).chain(tail).collect());
+        let rest = [inside.take(), outside.take(), protocol, self.fragment.take()];
+        let (src, dst) = (&mut self.scratch.src, &mut self.scratch.dst);
+        let mut others = Vec::new();
+        if src.len() > 1 || dst.len() > 1 {
+            src.resize(src.len().max(1), None);
+            dst.resize(dst.len().max(1), None);
+            let pairs = src.iter().flat_map(|src| dst.iter().map(move |dst| [src.clone(), dst.clone()]));
+            for pair in pairs.skip(1) {
+                let head = pair.into_iter().chain(rest.clone()).flatten().map(Match::Is);
+                others.push(head.chain(entries.iter().map(|(_, condition)| condition.clone())).collect());
             }
         }
-        rules
+        let ends = [src.first_mut().and_then(Option::take), dst.first_mut().and_then(Option::take)];
+        let count = ends.iter().chain(&rest).flatten().count() + entries.len();
+        let mut matches = Vec::with_capacity(count);
+        matches.extend(ends.into_iter().chain(rest).flatten().map(Match::Is));
+        matches.extend(entries.drain(..).map(|(_, condition)| condition));
+        (matches, others)
     }
 
     fn finish_instances(&mut self) -> Result<()> {
-        for index in 0..self.scratch.instances.len() {
-            let instance = self.scratch.instances[index].clone();
-            let Scratch { entries, .. } = &mut *self.scratch;
+        let Scratch { instances, entries, .. } = &mut *self.scratch;
+        for (index, instance) in instances.iter_mut().enumerate() {
             instance.finish(index, entries, self.words, self.protocol, self.context.family)?;
         }
         Ok(())

@@ -79,8 +79,8 @@ impl RuleReader<'_, '_> {
                 statistic.every = Some(every);
             }
             _ => {
-                statistic.packet =
-                    Some(value::number_word(word, u32::MAX.into(), "a packet's number")? as u32)
+                let packet = value::number_word(word, u32::MAX.into(), "a packet's number")?;
+                statistic.packet = Some(packet as u32);
             }
         }
         Ok(())

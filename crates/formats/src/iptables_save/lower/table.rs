@@ -215,28 +215,20 @@ impl<'a> TableReader<'a> {
             Ok(statements) => (statements, None),
             Err(fault) => (vec![unreadable(command.text, &origin)], Some(fault)),
         };
-        let mut lists = reader.matches();
+        let (mut matches, mut others) = reader.matches();
         if fault.is_some() {
-            for list in &mut lists {
+            for list in others.iter_mut().chain([&mut matches]) {
                 list.push(Match::Opaque(unreadable_part(command.text, &origin)));
             }
         }
         let counter = command.counter.or(reader.counter);
         let comment = reader.comment.take();
         let noted = std::mem::take(&mut reader.unsupported);
-        let last = lists.pop().unwrap_or_default();
-        for matches in lists {
-            let rule = Rule {
-                matches,
-                statements: statements.clone(),
-                counter,
-                comment: comment.clone(),
-                handle: None,
-                origin: origin.clone(),
-            };
+        let rule = Rule { matches, statements, counter, comment, handle: None, origin };
+        let more: Vec<_> = others.into_iter().map(|matches| Rule { matches, ..rule.clone() }).collect();
+        for rule in std::iter::once(rule).chain(more) {
             self.place(id, insert, rule);
         }
-        self.place(id, insert, Rule { matches: last, statements, counter, comment, handle: None, origin });
         fault.map_or(Ok(noted), Err)
     }
 
