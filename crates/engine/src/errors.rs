@@ -12,8 +12,6 @@ use crate::skb::{Made, Skb};
 use crate::state::Bucket;
 use crate::trace::Step;
 
-/// `net.ipv4.icmp_ratelimit` by default, in milliseconds for one error to one address.
-const ERROR_COST: u64 = 1000;
 /// How many errors may follow each other at once (inetpeer.c, `XRLIM_BURST_FACTOR`).
 const ERROR_BURST: u64 = 6;
 
@@ -97,9 +95,9 @@ impl<O: Observer> Pass<'_, '_, O> {
         }
         let cost = match Family::of(to) {
             Family::Ip4 => self.host.sysctl("net.ipv4.icmp_ratelimit", 1000),
-            Family::Ip6 => self.host.sysctl("net.ipv6.icmp.ratelimit", 1000),
+            Family::Ip6 => self.host.sysctl("net.ipv6.icmp.ratelimit", 100),
         };
-        let cost = u64::try_from(cost).unwrap_or(ERROR_COST);
+        let cost = u64::try_from(cost).unwrap_or(0);
         let now = self.env.now;
         let bucket = self.state.peers.entry(to).or_insert_with(|| Bucket::full(now));
         bucket.take(now, cost, cost * ERROR_BURST)

@@ -103,13 +103,14 @@ impl<O: Observer> Pass<'_, '_, O> {
         self.ended(skb, reason)
     }
 
-    /// ip_error has a limit of its own: five at once for a sender, then one a second.
+    /// ip_error charges the sender's bucket before the error itself does: five seconds' worth at the most,
+    /// one for each answer.
     fn may_answer_unroutable(&mut self, skb: &Skb) -> bool {
         if skb.packet.family() == Family::Ip6 {
             return true;
         }
         let now = self.env.now;
-        let bucket = self.state.unroutable.entry(skb.packet.src).or_insert_with(|| Bucket::full(now));
+        let bucket = self.state.peers.entry(skb.packet.src).or_insert_with(|| Bucket::full(now));
         bucket.take(now, 1000, 5000)
     }
 

@@ -286,7 +286,7 @@ impl<'w, 'a> Run<'w, 'a> {
         };
         let mut reaction = None;
         if let Fate::Deliver(skb) = &fate {
-            let (step, answer) = self.to_stack(host, skb);
+            let (step, answer) = self.give_to_stack(host, skb);
             steps.push(step);
             reaction = Some(answer);
         }
@@ -307,7 +307,7 @@ impl<'w, 'a> Run<'w, 'a> {
     }
 
     /// Asks a host's stack what it does with a packet.
-    fn to_stack(&mut self, host: HostId, skb: &Skb) -> (Step, StackAnswer) {
+    fn give_to_stack(&mut self, host: HostId, skb: &Skb) -> (Step, StackAnswer) {
         let (listening, process) = self.listens(host, skb);
         let reaction = self.state.sockets.deliver(Place::Host(host), &skb.packet, listening);
         (Step::Socket { listening: reaction.taken, process }, StackAnswer { reaction: Some(reaction) })
@@ -352,9 +352,15 @@ impl<'w, 'a> Run<'w, 'a> {
     fn delivered(&mut self, journey: usize, host: HostId, skb: &Skb, answer: StackAnswer) {
         self.journeys[journey].packet = skb.packet;
         let Some(reaction) = answer.reaction else { return };
-        let outcome = if reaction.taken { Outcome::Delivered } else { Outcome::NoListener };
+        let reason = if reaction.taken {
+            Reason::of(Outcome::Delivered)
+        } else if skb.packet.bad_checksum {
+            Reason::dropped(Why::Invalid)
+        } else {
+            Reason::of(Outcome::NoListener)
+        };
         let interface = skb.in_link.map(|link| self.world.link((host, link)).name);
-        self.end_at(journey, host, interface, &skb.packet, Reason::of(outcome));
+        self.end_at(journey, host, interface, &skb.packet, reason);
         if let Some((packet, role)) = reaction.answer {
             self.send(Place::Host(host), packet, role, Some(journey));
         }

@@ -25,8 +25,6 @@ pub(crate) struct HostState {
     pub(crate) nth: HashMap<(RuleRef, u32), u32>,
     /// How many errors each address may still be sent.
     pub(crate) peers: BTreeMap<IpAddr, Bucket>,
-    /// How many "no route" answers each sender may still have.
-    pub(crate) unroutable: BTreeMap<IpAddr, Bucket>,
     /// The addresses that were sent a redirect.
     pub(crate) redirected: BTreeSet<IpAddr>,
 }
