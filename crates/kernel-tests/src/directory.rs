@@ -10,6 +10,8 @@ use natpath_formats::flows::{self, FlowAction};
 use natpath_formats::snapshot;
 use natpath_model::{Network, Severity, Snapshot};
 
+use crate::compare;
+use crate::judge::engine;
 use crate::kernel::{Namespace, World};
 use crate::scenario::{Action, Scenario, Step};
 use crate::traffic::Stage;
@@ -113,4 +115,44 @@ pub fn read(directory: &Path) -> Result<Scenario> {
         .filter(|step| !matches!(step.action, Action::Flow(FlowAction::Load { .. })))
         .collect();
     Ok(Scenario { title: file.clone(), file, text, rows: Vec::new(), network, steps, counters: None })
+}
+
+/// Records a scenario's network and gives back where the engine says other things of the record than of
+/// the scenario.
+///
+/// # Errors
+/// If the network can't be recorded or read, or a flow can't be started.
+pub fn differences(scenario: &Scenario, to: &Path) -> Result<Vec<String>> {
+    record(scenario, to)?;
+    let network = snapshot::read_network(to).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let recorded = Scenario { network, ..scenario.clone() };
+    let (ours, theirs) = (engine::run(scenario)?, engine::run(&recorded)?);
+    let mut differences = Vec::new();
+    let lines = compare::engine_lines(scenario, &ours);
+    for ((step, ours), theirs) in
+        scenario.steps.iter().zip(lines).zip(compare::engine_lines(&recorded, &theirs))
+    {
+        if ours != theirs {
+            let all = |alternatives: Vec<Vec<String>>| alternatives.concat().join("\n    ");
+            differences.push(format!(
+                "{}:{}: {}\n  of the scenario the engine says:\n    {}\n  of its record:\n    {}",
+                scenario.file,
+                step.line,
+                step.text,
+                all(ours),
+                all(theirs)
+            ));
+        }
+    }
+    let (ours, theirs) =
+        (compare::engine_counter_lines(scenario, &ours), compare::engine_counter_lines(&recorded, &theirs));
+    let only = |some: &[String], others: &[String], whose: &str| -> Vec<String> {
+        let alone = some.iter().filter(|line| !others.contains(line));
+        alone.map(|line| format!("{}: counter only of the {whose}: {line}", scenario.file)).collect()
+    };
+    differences.extend(only(&ours, &theirs, "scenario"));
+    differences.extend(only(&theirs, &ours, "record"));
+    let faults = recorded.network.hosts.iter().flat_map(|host| &host.diagnostics);
+    differences.extend(faults.filter(|found| found.severity == Severity::Error).map(ToString::to_string));
+    Ok(differences)
 }

@@ -1,8 +1,9 @@
 //! Every scenario file, judged by the engine and by the running kernel.
 //!
 //! `(engine)`: the engine says what the file expects. `(kernel)`: the kernel does what the file expects, and
-//! the engine's answer, with the counters of all rules, is the kernel's. Where namespaces are not permitted
-//! the kernel's tests are ignored.
+//! the engine's answer, with the counters of all rules, is the kernel's. `(recorded)`: the network as the
+//! standard tools print it means the same to the engine. Where namespaces are not permitted the last two are
+//! ignored.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,13 +11,19 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use natpath_kernel_tests::judge::{engine, kernel};
 use natpath_kernel_tests::scenario::Scenario;
-use natpath_kernel_tests::{compare, kernel as namespaces, parse};
+use natpath_kernel_tests::{compare, directory, kernel as namespaces, parse};
 
 /// The folders of scenarios, from the workspace's root.
 const FOLDERS: [&str; 2] = ["scenarios", "crates/kernel-tests/tests/data"];
 
 /// Each kernel test has several processes of its own, so more threads make nothing faster.
 const THREADS: usize = 2;
+
+/// Asks something of a scenario file.
+type Judge = fn(&Path) -> Result<(), Failed>;
+
+/// What is asked where namespaces are permitted.
+const KERNEL_TRIALS: [(&str, Judge); 2] = [("kernel", kernel_trial), ("recorded", recorded_trial)];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -29,11 +36,13 @@ fn main() -> ExitCode {
     for (name, path) in files() {
         let for_engine = path.clone();
         trials.push(Trial::test(format!("{name} (engine)"), move || engine_trial(&for_engine)));
-        let reason = reason.clone();
-        trials.push(Trial::ignorable_test(format!("{name} (kernel)"), move || match reason {
-            Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => kernel_trial(&path).map(|()| Completion::Completed),
-        }));
+        for (judge, trial) in KERNEL_TRIALS {
+            let (reason, path) = (reason.clone(), path.clone());
+            trials.push(Trial::ignorable_test(format!("{name} ({judge})"), move || match reason {
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => trial(&path).map(|()| Completion::Completed),
+            }));
+        }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -79,6 +88,15 @@ fn kernel_trial(path: &Path) -> Result<(), Failed> {
     differences.extend(compare::counters_with_expected(&scenario, &counters));
     let said = engine::run(&scenario).map_err(|error| format!("{error:#}"))?;
     differences.extend(compare::engine_with_kernel(&scenario, &said, &seen));
+    agreed(&differences)
+}
+
+fn recorded_trial(path: &Path) -> Result<(), Failed> {
+    let scenario = read(path)?;
+    let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let differences = directory::differences(&scenario, &directory).map_err(|error| format!("{error:#}"))?;
+    std::fs::remove_dir_all(&directory)?;
     agreed(&differences)
 }
 

@@ -152,14 +152,11 @@ fn back(network: &Network, sent: Header, path: &Path, is_flow: bool) -> Option<B
 
 /// The kind of the last route that the packet was given.
 fn last_route(path: &Path) -> Option<RouteType> {
-    path.hops
-        .iter()
-        .flat_map(|hop| &hop.steps)
-        .filter_map(|step| match step {
-            TraceStep::Route(route) => route.found.as_ref().map(|found| found.kind),
-            _ => None,
-        })
-        .last()
+    let mut routes = path.hops.iter().flat_map(|hop| &hop.steps).filter_map(|step| match step {
+        TraceStep::Route(route) => route.found.as_ref().map(|found| found.kind),
+        _ => None,
+    });
+    routes.next_back()
 }
 
 fn heard(network: &Network, sent: Header, path: &Path, reply: &Reply) -> Option<Back> {

@@ -82,7 +82,7 @@ impl Draft {
             let word = line.words[index].1;
             match (word.split_once('='), addresses.last_mut()) {
                 (Some(("mtu", _)), _) => {
-                    link.mtu = word[4..].parse().map_err(|_| line.error(index, "expected mtu=N"))?
+                    link.mtu = word[4..].parse().map_err(|_| line.error(index, "expected mtu=N"))?;
                 }
                 (Some(("mac", text)), _) => {
                     link.mac = Some(text.parse::<Mac>().map_err(|message| line.error(index, message))?);
@@ -94,7 +94,7 @@ impl Draft {
                     address.peer = Some(line.value(index, "the peer's address")?);
                 }
                 _ => {
-                    addresses.push(address(line.value(index, "ADDRESS/LENGTH, mtu=, mac=, scope= or peer")?))
+                    addresses.push(address(line.value(index, "ADDRESS/LENGTH, mtu=, mac=, scope= or peer")?));
                 }
             }
             index += 1;

@@ -134,7 +134,7 @@ pub(super) fn client(flow: &Flow, owns_source: bool) -> Result<OwnedFd> {
     if !owns_source {
         anywhere(&socket, is_v6)?;
     }
-    let port = if flow.protocol.has_ports() { flow.src_port.unwrap_or(0) } else { 0 };
+    let port = if flow.protocol.has_ports() { flow.src_port.unwrap_or(Flow::EPHEMERAL) } else { 0 };
     if flow.src.is_some() || port != 0 {
         let address = SocketAddr::new(flow.src.unwrap_or(family.unspecified()), port);
         bind(socket.as_raw_fd(), &SockaddrStorage::from(address))
