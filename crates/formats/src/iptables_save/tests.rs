@@ -460,3 +460,16 @@ fn faulty_files_are_reported() {
     let comment = "# Table `nat' contains incompatible base-chains, use 'nft' tool to list them.\n";
     check(comment, &[(Severity::Unsupported, "incompatible-table", 1, 1)]);
 }
+
+#[test]
+fn long_lines_and_many_rules_are_read() {
+    let list = vec!["1.2.3.4"; 1000].join(",");
+    let long = format!("-A X -s {list} -j DROP\n-A X -s {list} -d {list} -j DROP\n");
+    let comment = format!("-A X -m comment --comment \"{}\"\n", "x".repeat(1 << 20));
+    let inserted = "-I X -j DROP\n".repeat(50_000);
+    let text = format!("*filter\n:X - [0:0]\n{long}{comment}{inserted}COMMIT\n");
+    let (tables, diagnostics) = read(&text, Family::Ip4);
+    assert_eq!(tables[0].chains[0].rules.len(), 1000 + 1 + 1 + 50_000);
+    let [found] = &diagnostics[..] else { panic!("one fault: {}", diagnostics.len()) };
+    assert!(found.message.contains("more than 65536 rules") && found.text.len() < 500);
+}

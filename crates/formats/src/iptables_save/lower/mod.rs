@@ -5,6 +5,7 @@ mod header;
 mod module;
 pub(crate) mod names;
 mod nat;
+mod option;
 pub(crate) mod ports;
 mod rule;
 pub(crate) mod statistic;

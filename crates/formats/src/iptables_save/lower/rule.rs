@@ -4,13 +4,12 @@ use std::collections::HashMap;
 
 use natpath_model::matching::protocol as protocol_test;
 use natpath_model::{
-    ChainId, Counter, Expr, Family, Field, FileId, Hook, InterfaceName, IntervalSet, Manip, Match, Opaque,
-    Origin, Protocol, Statement, Test,
+    ChainId, Counter, Family, Field, FileId, Hook, Manip, Match, Opaque, Origin, Protocol, Statement, Test,
 };
 
 use super::module::{Instance, Module};
 use super::target::{Kind, Target};
-use super::value::{self, Result, expected};
+use super::value::{Result, expected};
 use crate::iptables_save::ast::{Fault, Word};
 
 /// What a rule's words are read against.
@@ -54,8 +53,8 @@ pub(super) struct Proto {
 /// Buffers that serve one rule after the other.
 #[derive(Default)]
 pub(super) struct Scratch {
-    src: Vec<Option<Test>>,
-    dst: Vec<Option<Test>>,
+    pub(super) src: Vec<Option<Test>>,
+    pub(super) dst: Vec<Option<Test>>,
     instances: Vec<Instance>,
     entries: Vec<(u16, Match)>,
 }
@@ -65,10 +64,10 @@ pub(super) struct RuleReader<'r, 'a> {
     pub(super) context: &'r Context<'r, 'a>,
     pub(super) words: &'r [Word<'a>],
     pub(super) at: usize,
-    scratch: &'r mut Scratch,
-    interfaces: [Option<Test>; 2],
+    pub(super) scratch: &'r mut Scratch,
+    pub(super) interfaces: [Option<Test>; 2],
     pub(super) protocol: Option<Proto>,
-    fragment: Option<Test>,
+    pub(super) fragment: Option<Test>,
     pub(super) target: Option<Target>,
     pub(super) comment: Option<String>,
     pub(super) counter: Option<Counter>,
@@ -191,96 +190,6 @@ impl<'r, 'a> RuleReader<'r, 'a> {
         }
         let message = format!("`{}` can't be negated", option.name);
         Err(Fault::syntax(self.words[option.word].at, message, "leave out the `!`"))
-    }
-
-    fn refuse_second(&self, option: Opt<'_>, given: bool) -> Result<()> {
-        if !given {
-            return Ok(());
-        }
-        let message = format!("`{}` is given twice", option.name);
-        Err(Fault::syntax(self.words[option.word].at, message, "iptables takes it once a rule"))
-    }
-
-    fn addresses(&mut self, mut option: Opt<'_>, of: Manip) -> Result<()> {
-        let list = if of == Manip::Src { &self.scratch.src } else { &self.scratch.dst };
-        self.refuse_second(option, !list.is_empty())?;
-        let family = self.context.family;
-        let word = self.argument(&mut option)?;
-        let list_text = word.text();
-        if option.inverted && list_text.contains(',') {
-            let message = "`!` can't stand before a list of addresses";
-            return Err(Fault::syntax(word.at, message, "write one rule, or an ipset, for each address"));
-        }
-        let list = if of == Manip::Src { &mut self.scratch.src } else { &mut self.scratch.dst };
-        for text in list_text.split(',') {
-            let (address, mask) = value::masked_address(text.trim(), family)
-                .ok_or_else(|| expected(word, "an address ADDRESS[/MASK]", value::address_help(family)))?;
-            let test = value::under(Field::Address(of), address, mask).negate_if(option.inverted);
-            // The kernel skips a test under an empty mask; negated it never holds.
-            let all = mask.is_unspecified() && !option.inverted;
-            list.push((!all).then_some(test));
-        }
-        Ok(())
-    }
-
-    fn interface(&mut self, mut option: Opt<'_>, field: Field) -> Result<()> {
-        let slot = usize::from(field == Field::OutInterface);
-        self.refuse_second(option, self.interfaces[slot].is_some())?;
-        self.refuse_hook(option, field)?;
-        let word = self.argument(&mut option)?;
-        let set = InterfaceName::pattern(&word.text()).ok_or_else(|| {
-            expected(word, "an interface of at most 15 bytes", "write its name, or the beginning and `+`")
-        })?;
-        let any = word.text() == "+" && !option.inverted;
-        self.interfaces[slot] = (!any).then(|| Test::new(Expr::Field(field), set).negate_if(option.inverted));
-        Ok(())
-    }
-
-    fn refuse_hook(&self, option: Opt<'_>, field: Field) -> Result<()> {
-        let refused: &[Hook] = match field {
-            Field::InInterface => &[Hook::Output, Hook::Postrouting],
-            _ => &[Hook::Prerouting, Hook::Input],
-        };
-        let Some(hook) = self.context.hook.filter(|hook| refused.contains(hook)) else { return Ok(()) };
-        let message = format!("`{}` can't be used in {}", option.name, hook.chain_name());
-        let help = "no packet has that interface there: leave the option out";
-        Err(Fault::syntax(self.words[option.word].at, message, help))
-    }
-
-    fn read_protocol(&mut self, mut option: Opt<'_>) -> Result<()> {
-        self.refuse_second(option, self.protocol.is_some())?;
-        let word = self.argument(&mut option)?;
-        let number = value::protocol(&word.text())
-            .ok_or_else(|| expected(word, "a protocol", "write its name in lower case, or its number"))?;
-        if number == 0 && option.inverted {
-            return Err(expected(word, "a protocol other than all after `!`", "this rule would never apply"));
-        }
-        self.protocol = Some(Proto { number, inverted: option.inverted });
-        Ok(())
-    }
-
-    fn read_fragment(&mut self, option: Opt<'_>) -> Result<()> {
-        if self.context.family == Family::Ip6 {
-            let help = "IPv6 has `-m frag` for this";
-            return Err(Fault::syntax(self.words[option.word].at, "`-f` is for IPv4 only", help));
-        }
-        let later = Test::new(Expr::Field(Field::LaterFragment), IntervalSet::single(1));
-        self.fragment = Some(later.negate_if(option.inverted));
-        Ok(())
-    }
-
-    fn read_counter(&mut self, mut option: Opt<'_>) -> Result<()> {
-        let mut number = || {
-            let word = self.plain_argument(&mut option)?;
-            value::number_word(word, u64::MAX, "a count")
-        };
-        self.counter = Some(Counter { packets: number()?, bytes: number()? });
-        Ok(())
-    }
-
-    fn only(&mut self, option: Opt<'_>, family: Family) -> Result<()> {
-        self.other_family |= family != self.context.family;
-        self.refuse_bang(option)
     }
 
     fn load(&mut self, mut option: Opt<'_>) -> Result<()> {

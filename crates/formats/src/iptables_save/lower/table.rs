@@ -43,13 +43,15 @@ pub(super) struct TableReader<'a> {
     family: Family,
     file: FileId,
     chains: HashMap<&'a str, ChainId>,
+    /// The chain of the last rule: a dump lists a chain's rules one after the other.
+    last: Option<(&'a str, ChainId)>,
     /// Rules inserted at the head of each chain, the last inserted at the end.
     fronts: Vec<Vec<Rule>>,
 }
 
 impl<'a> TableReader<'a> {
     pub(super) fn new(table: Table, family: Family, file: FileId) -> Self {
-        Self { table, family, file, chains: HashMap::new(), fronts: Vec::new() }
+        Self { table, family, file, chains: HashMap::new(), last: None, fronts: Vec::new() }
     }
 
     /// Reads `:CHAIN POLICY [0:0]`.
@@ -165,7 +167,11 @@ impl<'a> TableReader<'a> {
 
     /// The chain of this name; a base chain that no line has declared has the policy accept.
     fn chain(&mut self, place: Place<'a>, name: Word<'a>) -> Result<ChainId, Fault> {
+        if let Some((_, id)) = self.last.filter(|(last, _)| *last == name.raw) {
+            return Ok(id);
+        }
         if let Some(id) = self.chains.get(name.raw) {
+            self.last = Some((name.raw, *id));
             return Ok(*id);
         }
         if let Some(kind) = self.base(name.raw, Policy::Accept, Counter::default()) {
