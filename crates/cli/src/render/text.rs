@@ -27,7 +27,7 @@ use natpath_model::Network;
 use self::lines::{Line, lines};
 use self::phase::Depth;
 use self::style::{bad, bold, dim, good, note};
-use self::verdict::{Tone, Verdict, verdict};
+use self::verdict::{Tone, Verdict, leaves_for_nobody, verdict};
 use crate::render::view::{Traced, View};
 
 /// The column at which the label of a phase begins.
@@ -89,7 +89,9 @@ fn path(out: &mut String, view: &View<'_>, verbose: bool) {
         if verbose { (Depth::Verbose, Depth::Verbose) } else { (Depth::Normal, Depth::Brief) };
     let Path { hops, reply_hops, result, .. } = view.path;
     let mut sections = vec![Section::new(view, String::new(), hops, there)];
-    sections.push(Section::new(view, "and back".to_owned(), reply_hops, back));
+    if !leaves_for_nobody(view) {
+        sections.push(Section::new(view, "and back".to_owned(), reply_hops, back));
+    }
     if let Some(broken) = result.broken.as_ref().filter(|broken| broken.hops != *reply_hops) {
         let title = format!("then the {}", broken.packet.word());
         sections.push(Section::new(view, title, &broken.hops, back));
@@ -163,7 +165,7 @@ fn judgement(out: &mut String, view: &View<'_>, verdict: &Verdict) {
     for fix in &verdict.fix {
         _ = writeln!(out, "{}      {fix}", bold("FIX"));
     }
-    for assumption in assumed::lines(&view.path.assumptions) {
+    for assumption in assumed::lines(&view.path.assumptions, leaves_for_nobody(view)) {
         _ = writeln!(out, "{}", dim(&format!("ASSUMED  {assumption}")));
     }
 }

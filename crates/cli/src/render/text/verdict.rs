@@ -141,10 +141,9 @@ fn asked_address(view: &View<'_>) -> Option<String> {
 }
 
 fn left(view: &View<'_>, end: &End, reply: Option<&Reply>, broken: Option<&Broken>) -> String {
-    let nobody = has_finding(view, &["dead-dnat", "virtual-target"]);
     let host = view.place(end.at.host);
     let way = end.at.interface.map_or(host.clone(), |interface| format!("{host} by {interface}"));
-    if nobody {
+    if leaves_for_nobody(view) {
         let address = end.header.dst.address;
         format!("{}: nobody owns {address}; the packet leaves {way}", silence(end))
     } else if has_finding(view, &["not-masqueraded"]) {
@@ -158,6 +157,12 @@ fn left(view: &View<'_>, end: &End, reply: Option<&Reply>, broken: Option<&Broke
     } else {
         format!("{}: the packet leaves {way} for {}", silence(end), view.dst(end.header))
     }
+}
+
+/// Whether the packet leaves for an address that nobody outside has, so that no answer is to be expected.
+pub(crate) fn leaves_for_nobody(view: &View<'_>) -> bool {
+    let left = view.path.result.end.outcome == Outcome::Left;
+    left && !view.path.result.works && has_finding(view, &["dead-dnat", "virtual-target"])
 }
 
 fn has_finding(view: &View<'_>, codes: &[&str]) -> bool {
@@ -261,7 +266,7 @@ fn fix(view: &View<'_>) -> Vec<String> {
         match &finding.fix {
             Some(fix) => {
                 let host = view.host_name(finding.host);
-                lines.extend(fix.lines().map(|line| format!("{line}    (on {host})")));
+                lines.extend(fix.lines().map(|line| format!("{line}    # on {host}")));
             }
             None if !finding.help.is_empty() => lines.push(finding.help.clone()),
             None => {}
