@@ -82,11 +82,11 @@ pub(crate) struct TraceArguments {
     #[arg(value_name = "PROTO", required_unless_present = "flows", requires = "dst")]
     pub(crate) proto: Option<String>,
 
-    /// The source, ADDR[:PORT] or `-`
+    /// The source: address and port, or `-`
     #[arg(value_name = "SRC[:PORT]", allow_hyphen_values = true)]
     pub(crate) src: Option<String>,
 
-    /// The destination, ADDR[:PORT]
+    /// The destination: address and port
     #[arg(value_name = "DST[:PORT]")]
     pub(crate) dst: Option<String>,
 
