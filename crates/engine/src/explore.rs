@@ -22,15 +22,28 @@ pub(crate) fn explore(world: &World<'_>, start: &Start<'_>, state: &State) -> Ve
     let mut script = Some(Vec::new());
     while let Some(picks) = script {
         let run = flow::run(world, start, state.clone(), Choices::scripted(picks));
-        script = run.env.choices.following().filter(|_| leaves.len() < MAX_RUNS);
+        script = run.env.choices.following();
         leaves.push(Leaf { probability: run.env.choices.probability(), run });
+        if script.is_some() && leaves.len() >= MAX_RUNS {
+            return settle_doubts(cut_short(leaves), true);
+        }
     }
-    settle_doubts(leaves)
+    settle_doubts(leaves, false)
+}
+
+/// Courses that are not all: they say so, and their probabilities are made to sum to 1.
+fn cut_short(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
+    let total: f64 = leaves.iter().map(|leaf| leaf.probability).sum();
+    for leaf in &mut leaves {
+        leaf.probability /= total;
+        leaf.run.env.assumptions.insert(Assumption::CoursesCut { tried: MAX_RUNS });
+    }
+    leaves
 }
 
 /// Constructs of unknown effect were tried both ways. Where all ways give the same results they do not
 /// matter; otherwise the flow is undecided.
-fn settle_doubts(leaves: Vec<Leaf>) -> Vec<Leaf> {
+fn settle_doubts(leaves: Vec<Leaf>, incomplete: bool) -> Vec<Leaf> {
     if leaves.iter().all(|leaf| doubts(leaf).is_empty()) {
         return leaves;
     }
@@ -42,7 +55,7 @@ fn settle_doubts(leaves: Vec<Leaf>) -> Vec<Leaf> {
             None => groups.push((doubts, vec![leaf])),
         }
     }
-    let same = groups.windows(2).all(|pair| same_results(&pair[0].1, &pair[1].1));
+    let same = !incomplete && groups.windows(2).all(|pair| same_results(&pair[0].1, &pair[1].1));
     let mut asked: Vec<Assumption> = groups.iter().flat_map(|(doubts, _)| doubts.clone()).map(open).collect();
     asked.sort();
     asked.dedup();

@@ -388,6 +388,14 @@ impl<'w, 'a> Run<'w, 'a> {
     fn transmit(&mut self, journey: usize, from: WireEnd, skb: &Skb, next_hop: IpAddr, via_gateway: bool) {
         let packet = skb.packet;
         let src_mac = self.world.link(from).mac;
+        // A sender outside is where its packet came from, whoever else is on that wire.
+        if let Sender::Outside { address, enters } = self.sender
+            && enters == from
+            && packet.dst == address
+        {
+            self.deliver_outside(journey, address, packet);
+            return;
+        }
         match self.world.neighbour(from, next_hop) {
             Neighbour::End(at) => {
                 // veth.c, `skb_scrub_packet`: the mark is lost only where the packet changes namespaces.
@@ -413,13 +421,6 @@ impl<'w, 'a> Run<'w, 'a> {
 
     /// A packet goes to somebody nobody recorded.
     fn leave(&mut self, journey: usize, from: WireEnd, packet: Packet, next_hop: IpAddr, via_gateway: bool) {
-        if let Sender::Outside { address, enters } = self.sender
-            && enters == from
-            && packet.dst == address
-        {
-            self.deliver_outside(journey, address, packet);
-            return;
-        }
         let link = self.world.link(from);
         let (host, interface) = (self.world.host(from.0).snapshot.name.clone(), link.name);
         if via_gateway || is_tunnel(link) {

@@ -640,6 +640,11 @@ pub enum Assumption {
         /// The chains.
         chains: String,
     },
+    /// There are more courses than were tried.
+    CoursesCut {
+        /// How many were tried.
+        tried: usize,
+    },
     /// Some histories of earlier flows were too improbable to be kept.
     HistoriesCut {
         /// How many are kept.
@@ -693,6 +698,9 @@ impl fmt::Display for Assumption {
                     f,
                     "{host}: the order of {chains} at equal priority is not listed; the later listed is taken to run first"
                 )
+            }
+            Self::CoursesCut { tried } => {
+                write!(f, "only the first {tried} courses were tried; there are more")
             }
             Self::HistoriesCut { kept } => {
                 write!(f, "only the {kept} most probable histories of the earlier flows were kept")
