@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use natpath_engine::trace::{FlowTrace, Path};
-use natpath_model::Network;
+use natpath_formats::flows::FlowAction;
+use natpath_model::{Network, Protocol};
 
 use crate::judge::KernelRun;
 use crate::judge::engine::{EngineRun, observation};
 use crate::kernel::rules::{Counters, RulePlace};
 use crate::observe::Observation;
-use crate::scenario::{Alternative, Scenario, Step};
+use crate::scenario::{Action, Alternative, Scenario, Step};
 
 /// The differences between the engine's answer and the kernel's; none where they agree.
 #[must_use]
@@ -46,12 +47,18 @@ fn goes_with(path: &Path, chosen: &[Option<String>]) -> bool {
         .all(|given| chosen.iter().flatten().all(|taken| taken == given || flow(taken) != flow(given)))
 }
 
-/// The differences between the kernel's counters and those of the history that is nearest to them.
+/// The differences between the kernel's counters and those of the history that is nearest to them. Bytes are
+/// compared where no socket sends TCP: its options are the kernel's own affair.
 fn counters(scenario: &Scenario, histories: Vec<Vec<Counters>>, kernel: &KernelRun) -> Vec<String> {
+    let is_tcp = |step: &Step| matches!(&step.action, Action::Flow(FlowAction::Flow(flow)) if flow.protocol == Protocol::TCP);
+    let with_bytes = !scenario.steps.iter().any(is_tcp);
     let of_history = |said: Vec<Counters>| {
         let hosts = scenario.network.hosts.iter().zip(said).zip(&kernel.counters);
         hosts
-            .flat_map(|((host, said), counted)| counters_of_host(&scenario.file, &host.name, &said, counted))
+            .flat_map(|((host, said), counted)| {
+                let name = format!("{}: {}", scenario.file, host.name);
+                counters_of_host(&name, &said, counted, with_bytes)
+            })
             .collect::<Vec<_>>()
     };
     histories.into_iter().map(of_history).min_by_key(Vec::len).unwrap_or_default()
@@ -64,24 +71,28 @@ fn push_lines(text: &mut String, lines: &[String]) {
 }
 
 /// The differences between the counters of one host.
-fn counters_of_host(file: &str, host: &str, said: &Counters, counted: &Counters) -> Vec<String> {
+fn counters_of_host(name: &str, said: &Counters, counted: &Counters, with_bytes: bool) -> Vec<String> {
     let mut differences = Vec::new();
     for (place, (seen, rule)) in counted {
+        let place_shown = shown(place);
         match said.get(place) {
-            Some((said, _)) if said.packets == seen.packets => {}
-            Some((said, _)) => differences.push(format!(
-                "{file}: {host} {}: kernel counted {}, engine {}\n    {rule}",
-                shown(place),
-                seen.packets,
-                said.packets
+            Some((said, _)) if said.packets != seen.packets => differences.push(format!(
+                "{name} {place_shown}: kernel counted {}, engine {}\n    {rule}",
+                seen.packets, said.packets
             )),
-            None => differences
-                .push(format!("{file}: {host} {}: the engine has no such rule\n    {rule}", shown(place))),
+            Some((said, _)) if with_bytes && said.bytes != seen.bytes => differences.push(format!(
+                "{name} {place_shown}: kernel counted {} bytes, engine {}\n    {rule}",
+                seen.bytes, said.bytes
+            )),
+            Some(_) => {}
+            None => {
+                differences.push(format!("{name} {place_shown}: the engine has no such rule\n    {rule}"))
+            }
         }
     }
     let surplus = said.iter().filter(|(place, _)| !counted.contains_key(place));
     differences.extend(surplus.map(|(place, (_, rule))| {
-        format!("{file}: {host} {}: the kernel has no such rule\n    {rule}", shown(place))
+        format!("{name} {}: the kernel has no such rule\n    {rule}", shown(place))
     }));
     differences
 }

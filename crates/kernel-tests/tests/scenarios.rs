@@ -49,7 +49,8 @@ fn main() -> ExitCode {
 
 /// All scenario files with their names from the workspace's root, sorted.
 fn files() -> Vec<(String, PathBuf)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = crate_root.ancestors().nth(2).unwrap_or(crate_root);
     let mut files = Vec::new();
     for folder in FOLDERS {
         let Ok(entries) = std::fs::read_dir(root.join(folder)) else { continue };

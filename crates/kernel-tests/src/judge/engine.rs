@@ -98,7 +98,11 @@ pub fn observation(network: &Network, trace: &FlowTrace, path: &Path, action: &A
     let result = &path.result;
     let end = &result.end;
     let is_flow = matches!(action, Action::Flow(_));
-    let arrived = matches!(end.outcome, Outcome::Delivered | Outcome::NoListener).then(|| Arrival {
+    // The ears hear what the stack then discards for its checksum.
+    let discarded = matches!(action, Action::Packet(packet) if packet.bad_checksum)
+        && (end.outcome, end.why) == (Outcome::Dropped, Some(Why::Invalid));
+    let taken = matches!(end.outcome, Outcome::Delivered | Outcome::NoListener);
+    let arrived = (taken || discarded).then(|| Arrival {
         host: name(network, end.at.host),
         header: end.header,
         listening: is_flow.then_some(end.outcome == Outcome::Delivered),

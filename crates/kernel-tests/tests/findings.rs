@@ -1,0 +1,58 @@
+//! The findings of every scenario, held against a list that was read line by line: what the engine calls a
+//! fault must be one, and a faultless flow must have none.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use natpath_engine::Session;
+use natpath_formats::flows::FlowAction;
+use natpath_kernel_tests::scenario::Action;
+
+#[test]
+fn findings_of_all_scenarios() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files: Vec<_> = std::fs::read_dir(root.join("scenarios"))
+        .expect("scenarios/ is part of the repository")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "scenario"))
+        .collect();
+    files.sort();
+    let mut found = String::new();
+    for file in &files {
+        let name = file.file_stem().expect("a file name").to_string_lossy();
+        let text = std::fs::read_to_string(file).expect("a text file");
+        let scenario = natpath_kernel_tests::parse::scenario(&text, &name).expect("a readable scenario");
+        let mut session = Session::new(&scenario.network);
+        for step in &scenario.steps {
+            let Action::Flow(FlowAction::Flow(flow)) = &step.action else { continue };
+            let Ok(trace) = session.trace(flow) else { continue };
+            for path in &trace.paths {
+                for finding in &path.findings {
+                    let host = &scenario.network.hosts[finding.host.0 as usize].name;
+                    let line = format!(
+                        "{name}: {}: {} on {host}: {}",
+                        step.text.trim(),
+                        finding.code,
+                        finding.headline
+                    );
+                    if !found.lines().any(|known| known == line) {
+                        writeln!(found, "{line}").expect("writing to a string");
+                        if let Some(fix) = &finding.fix {
+                            writeln!(found, "    {fix}").expect("writing to a string");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/findings.txt");
+    if std::env::var_os("NATPATH_BLESS").is_some() {
+        std::fs::write(&expected, &found).expect("the list can be written");
+    }
+    let known = std::fs::read_to_string(&expected).unwrap_or_default();
+    for (line, known) in found.lines().zip(known.lines()) {
+        assert_eq!(line, known, "set NATPATH_BLESS=1 to write the list anew, then read the difference");
+    }
+    assert_eq!(found.lines().count(), known.lines().count(), "set NATPATH_BLESS=1 to write the list anew");
+    assert!(!files.is_empty() && !found.is_empty());
+}
