@@ -11,6 +11,9 @@ use natpath_model::{Protocol, RuleRef};
 use super::words;
 use crate::render::view::View;
 
+/// The findings on an address that only a translation makes real.
+const VIRTUAL: [&str; 2] = ["dead-dnat", "virtual-target"];
+
 /// The judgement on a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
@@ -82,7 +85,7 @@ fn fails(view: &View<'_>) -> String {
         }
         (Outcome::Left, broken) => left(view, end, reply, broken.as_ref()),
         _ => {
-            let cause = cause(view, end, &view.path.hops);
+            let cause = format!("{}{}", nobody(view, end), cause(view, end, &view.path.hops));
             let lost = match reply {
                 Some(reply) if reply.end.outcome != Outcome::Delivered => {
                     format!("; the error sent back is lost, {}", self::cause(view, &reply.end, &[]))
@@ -91,6 +94,19 @@ fn fails(view: &View<'_>) -> String {
             };
             format!("{}: {cause}{lost}", client(end, reply))
         }
+    }
+}
+
+/// The remark that no recorded host has the destination, where routing ends a packet that a further
+/// translation was to save.
+fn nobody(view: &View<'_>, end: &End) -> String {
+    let address = end.header.dst.address;
+    let unroutable = end.outcome == Outcome::NoRoute || end.why == Some(Why::RouteType);
+    let mut owned = view.network.hosts.iter().flat_map(|host| &host.links).flat_map(|link| &link.addresses);
+    if unroutable && has_finding(view, &VIRTUAL) && !owned.any(|own| own.local == address) {
+        format!("nobody owns {address}, ")
+    } else {
+        String::new()
     }
 }
 
@@ -162,7 +178,7 @@ fn left(view: &View<'_>, end: &End, reply: Option<&Reply>, broken: Option<&Broke
 /// Whether the packet leaves for an address that nobody outside has, so that no answer is to be expected.
 pub(crate) fn leaves_for_nobody(view: &View<'_>) -> bool {
     let left = view.path.result.end.outcome == Outcome::Left;
-    left && !view.path.result.works && has_finding(view, &["dead-dnat", "virtual-target"])
+    left && !view.path.result.works && has_finding(view, &VIRTUAL)
 }
 
 fn has_finding(view: &View<'_>, codes: &[&str]) -> bool {

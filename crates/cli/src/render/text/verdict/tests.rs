@@ -174,6 +174,14 @@ fn what_leaves_is_judged_by_its_findings() {
     );
 }
 
+#[test]
+fn an_address_that_only_a_translation_makes_real_is_nobodys() {
+    let mut path = fixture::path(end(Protocol::TCP, Outcome::Dropped, Some(Why::RouteType)));
+    path.findings = vec![finding("dead-dnat")];
+    let cause = "nobody owns 10.244.1.5, a route of router discards it";
+    says(&path, Tone::Fails, &format!("client times out: {cause}"));
+}
+
 fn finding(code: &'static str) -> Finding {
     let rules = vec![rule(0)];
     Finding { code, host: ROUTER, headline: code.into(), help: "help".into(), rules, fix: None }
