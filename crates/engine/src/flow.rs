@@ -1,6 +1,7 @@
 //! Runs one flow from its first packet to its last, and says what became of it.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use natpath_model::{Direction, Endpoint, Flow, Port, Protocol};
 
@@ -314,8 +315,13 @@ fn new_entries(world: &World<'_>, state: &State, sequence: u64) -> Vec<Entry> {
     entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
+/// The drawn ports by number.
+pub(crate) fn all_drawn(drawn: &[Drawn]) -> BTreeMap<NonZeroU16, Drawn> {
+    (1u16..).filter_map(NonZeroU16::new).zip(drawn.iter().copied()).collect()
+}
+
 /// The intervals of the drawn ports that a result names.
-fn drawn_in(result: &PathResult, drawn: &[Drawn]) -> BTreeMap<std::num::NonZeroU16, Drawn> {
+fn drawn_in(result: &PathResult, drawn: &[Drawn]) -> BTreeMap<NonZeroU16, Drawn> {
     let mut ports: Vec<Port> = Vec::new();
     let mut header = |header: &Header| ports.extend([header.src.port, header.dst.port]);
     header(&result.end.header);

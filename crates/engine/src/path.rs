@@ -73,7 +73,8 @@ impl<O: Observer> Pass<'_, '_, O> {
                 self.ended(skb, Reason::dropped(why))
             }
             Err(InputError::Unroutable(failed)) => {
-                self.show_route(&skb, None, None, false);
+                let by = self.host.failing_input_route(&skb.packet, mark, link);
+                self.show_route(&skb, by, None, false);
                 self.unroutable(skb, failed)
             }
         }

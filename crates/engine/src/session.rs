@@ -6,7 +6,7 @@ use natpath_model::{Counter, Flow, InterfaceName, Network, RuleRef};
 
 use crate::explore::{self, Leaf};
 use crate::finding::{self, Evidence};
-use crate::flow::Start;
+use crate::flow::{self, Start};
 use crate::host::LinkId;
 use crate::packet::Packet;
 use crate::run::{Sender, State};
@@ -222,8 +222,13 @@ impl<'a> Session<'a> {
         }
         let findings = finding::find(&Evidence { world: &self.world, sender: start.sender, run });
         let mut result = run.result.clone();
+        let mut reply_hops = run.reply.map(|reply| run.journeys[reply].hops.clone()).unwrap_or_default();
         if finding::unmakes(&result, &findings) {
+            // Nobody out there has the address, so nobody answers.
             result.works = false;
+            result.reply = None;
+            reply_hops.clear();
+            assumptions.retain(|assumption| !matches!(assumption, Assumption::OutsideAnswers { .. }));
         }
         Path {
             id,
@@ -231,9 +236,10 @@ impl<'a> Session<'a> {
             probability,
             result,
             hops: run.journeys[0].hops.clone(),
-            reply_hops: run.reply.map(|reply| run.journeys[reply].hops.clone()).unwrap_or_default(),
+            reply_hops,
             findings,
             assumptions,
+            drawn: flow::all_drawn(&run.env.drawn),
         }
     }
 

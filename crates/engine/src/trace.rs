@@ -46,6 +46,8 @@ pub struct Path {
     pub findings: Vec<Finding>,
     /// What it leans on that no file says.
     pub assumptions: Vec<Assumption>,
+    /// All ports that were drawn by then, by number.
+    pub drawn: BTreeMap<NonZeroU16, Drawn>,
 }
 
 /// The result of a path: what two courses must share to be one path.
@@ -713,6 +715,6 @@ impl Path {
     /// The interval of a drawn port; `None` for one that is known.
     #[must_use]
     pub fn drawn(&self, port: Port) -> Option<Drawn> {
-        self.result.drawn.get(&port.drawn?).copied()
+        self.drawn.get(&port.drawn?).copied()
     }
 }

@@ -109,6 +109,9 @@ impl Priority {
     pub const FILTER: Self = Self(0);
     /// Table security.
     pub const SECURITY: Self = Self(50);
+    /// Table security of iptables over nf_tables, which registers it behind source NAT (iptables 1.8.9,
+    /// seen in `nft list ruleset`).
+    pub const SECURITY_NFT: Self = Self(150);
     /// Source NAT, and un-translation of replies.
     pub const NAT_SRC: Self = Self(100);
     /// Confirmation of a new conntrack entry.

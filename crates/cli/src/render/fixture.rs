@@ -131,6 +131,7 @@ pub(crate) fn path(end: End) -> Path {
         reply_hops: Vec::new(),
         findings: Vec::new(),
         assumptions: Vec::new(),
+        drawn: BTreeMap::new(),
     }
 }
 

@@ -81,7 +81,8 @@ struct PathJson {
 
 impl PathJson {
     fn new(view: &View<'_>, verbose: bool) -> Self {
-        let Path { id, given, probability, result, hops, reply_hops, findings, assumptions } = view.path;
+        let Path { id, given, probability, result, hops, reply_hops, findings, assumptions, drawn: _ } =
+            view.path;
         Self {
             probability: *probability,
             outcome: result.end.outcome.word(),

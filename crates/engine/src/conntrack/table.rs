@@ -127,10 +127,10 @@ impl ConntrackTable {
     /// The entry with this number.
     ///
     /// # Panics
-    /// If the number is of another table. Entries that ended stay readable for the packet that ended them.
+    /// If the number is of another table, or older than the last sweep.
     #[must_use]
     pub fn entry(&self, id: EntryId) -> &ConntrackEntry {
-        self.entries.get(&id).expect("an entry number comes from this table and is dropped with its packet")
+        self.entries.get(&id).expect("an entry's number is of this table and lives no longer than its packet")
     }
 
     /// The entry with this number, to change.
@@ -140,7 +140,7 @@ impl ConntrackTable {
     pub fn entry_mut(&mut self, id: EntryId) -> &mut ConntrackEntry {
         self.entries
             .get_mut(&id)
-            .expect("an entry number comes from this table and is dropped with its packet")
+            .expect("an entry's number is of this table and lives no longer than its packet")
     }
 
     /// The confirmed entries.
@@ -218,9 +218,12 @@ impl ConntrackTable {
         Ok(())
     }
 
-    /// Takes an entry out of the table for good.
+    /// Takes an entry out of the table. It stays readable for packets that still carry it, until the next
+    /// sweep.
     pub fn remove(&mut self, id: EntryId) {
-        let Some(entry) = self.entries.remove(&id) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.status.set(Status::DYING);
+        let entry = &self.entries[&id];
         for direction in [Direction::Original, Direction::Reply] {
             let key = (entry.zone_of(direction), *entry.tuple(direction));
             if self.by_tuple.get(&key).is_some_and(|(found, _)| *found == id) {
@@ -246,6 +249,7 @@ impl ConntrackTable {
             .collect();
         for id in over {
             self.remove(id);
+            self.entries.remove(&id);
         }
     }
 }

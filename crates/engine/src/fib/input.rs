@@ -234,6 +234,11 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// The route that is an error, for an incoming packet that has no other.
+    pub(crate) fn failing_input_route(&self, packet: &Packet, mark: u32, link: LinkId) -> Option<Found<'a>> {
+        self.fib.lookup_or_why(&self.input_key(packet, mark, link)).err().and_then(|(_, by)| by)
+    }
+
     fn input_key(&self, packet: &Packet, mark: u32, link: LinkId) -> FlowKey {
         FlowKey {
             dst: packet.dst,

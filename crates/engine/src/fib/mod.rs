@@ -137,6 +137,11 @@ impl<'a> Fib<'a> {
 
     /// Finds the route for a key (`fib_lookup`, `fib6_rule_lookup`).
     pub(crate) fn lookup(&self, key: &FlowKey) -> Result<Found<'a>, Failed> {
+        self.lookup_or_why(key).map_err(|(failed, _)| failed)
+    }
+
+    /// Finds the route for a key, or the route that is an error.
+    pub(crate) fn lookup_or_why(&self, key: &FlowKey) -> Result<Found<'a>, (Failed, Option<Found<'a>>)> {
         let family = Family::of(key.dst);
         let rules = &self.rules[family as usize];
         let mut index = 0;
@@ -148,20 +153,20 @@ impl<'a> Fib<'a> {
             match rule.action {
                 PolicyAction::Table(table) => match self.in_table(family, table, rule, key) {
                     TableAnswer::Found(found) => return Ok(found),
-                    TableAnswer::Failed(failed) => return Err(failed),
+                    TableAnswer::Failed(failed, by) => return Err((failed, Some(by))),
                     TableAnswer::Nothing => {}
                 },
                 PolicyAction::Goto(priority) => {
                     index = rules.partition_point(|other| other.priority < priority).max(index);
                 }
                 PolicyAction::Nop => {}
-                PolicyAction::Blackhole => return Err(Failed::Blackhole),
+                PolicyAction::Blackhole => return Err((Failed::Blackhole, None)),
                 // fib4_rule_action: an unreachable rule, unlike a route, says "network unreachable".
-                PolicyAction::Unreachable => return Err(Failed::NoRoute),
-                PolicyAction::Prohibit => return Err(Failed::Prohibit),
+                PolicyAction::Unreachable => return Err((Failed::NoRoute, None)),
+                PolicyAction::Prohibit => return Err((Failed::Prohibit, None)),
             }
         }
-        Err(Failed::NoRoute)
+        Err((Failed::NoRoute, None))
     }
 
     fn in_table(&self, family: Family, table: u32, rule: &PolicyRule, key: &FlowKey) -> TableAnswer<'a> {
@@ -183,7 +188,8 @@ impl<'a> Fib<'a> {
                 _ => None,
             };
             if let Some(failed) = failed {
-                return TableAnswer::Failed(failed);
+                let by = Found { route, next_hop: None, rule: rule_of(route, rule, self.merged) };
+                return TableAnswer::Failed(failed, by);
             }
             let fits =
                 |hop: &&NextHop| !hop.dead && (key.out_interface.is_none() || hop.link == key.out_interface);
@@ -240,7 +246,7 @@ fn rule_of(route: &Route, rule: &PolicyRule, merged: bool) -> u32 {
 
 enum TableAnswer<'a> {
     Found(Found<'a>),
-    Failed(Failed),
+    Failed(Failed, Found<'a>),
     Nothing,
 }
 

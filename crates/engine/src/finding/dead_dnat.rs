@@ -11,6 +11,10 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for unreached in &evidence.run.env.unreached {
         let (Some(first), Some(meant)) = (unreached.first, unreached.meant) else { continue };
+        // The packet may come by again as a new connection, and then the rule does run.
+        if evidence.ran(unreached.host, unreached.second) {
+            continue;
+        }
         let finding = finding(evidence, unreached, first, meant);
         if !found.contains(&finding) {
             found.push(finding);
@@ -54,8 +58,7 @@ fn fix(evidence: &Evidence<'_, '_>, unreached: &Unreached, first: RuleRef, meant
     let host = unreached.host;
     let ruleset = &evidence.world.host(host).snapshot.ruleset;
     let chain = ruleset.chain(first.table, first.chain);
-    let family = natpath_model::Family::of(meant.dst.address);
-    let program = evidence.program(host, first.table, family);
+    let program = evidence.program(host, first.table);
     let number = first.rule + 1;
     let to = target(&meant);
     let text = evidence.text(host, first);

@@ -1,7 +1,7 @@
 //! `forward-dropped`: the translated packet is then dropped or rejected by a filter rule or a policy, which
 //! sees the new destination (nat runs at -100, filter at 0).
 
-use natpath_model::{Family, Hook, Manip};
+use natpath_model::{Hook, Manip};
 
 use super::{Evidence, shown};
 use crate::trace::{ChainEnd, Finding, Outcome, Step, Why};
@@ -42,7 +42,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
     } else {
         String::new()
     };
-    let program = evidence.program(host, table, Family::of(end.header.dst.address));
+    let program = evidence.program(host, table);
     let table = &ruleset.tables[table as usize].name;
     Some(Finding {
         code: "forward-dropped",

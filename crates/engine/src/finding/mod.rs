@@ -13,7 +13,7 @@ mod virtual_target;
 
 use std::net::IpAddr;
 
-use natpath_model::{Backend, Family, Hook, InterfaceName, Manip, RuleRef};
+use natpath_model::{Hook, InterfaceName, Manip, RuleRef};
 
 use crate::flow::FlowRun;
 use crate::run::{Journey, Sender};
@@ -87,6 +87,14 @@ impl<'e, 'a> Evidence<'e, 'a> {
         found
     }
 
+    /// Whether a rule applied to the first packet on a host.
+    fn ran(&self, host: HostId, wanted: RuleRef) -> bool {
+        self.hops()
+            .filter(|(at, _)| *at == host)
+            .flat_map(|(_, hop)| &hop.steps)
+            .any(|step| matches!(step, Step::Rule { rule, .. } if *rule == wanted))
+    }
+
     fn name(&self, host: HostId) -> &'a str {
         &self.world.host(host).snapshot.name
     }
@@ -105,15 +113,14 @@ impl<'e, 'a> Evidence<'e, 'a> {
         snapshot.text(&snapshot.ruleset.rule(rule).origin)
     }
 
-    /// The program that loads a table's rules.
-    fn program(&self, host: HostId, table: u32, family: Family) -> &'static str {
-        let backend = self.world.host(host).snapshot.ruleset.tables[table as usize].backend;
-        match (backend, family) {
-            (Backend::IptablesLegacy, Family::Ip4) => "iptables-legacy",
-            (Backend::IptablesLegacy, Family::Ip6) => "ip6tables-legacy",
-            (_, Family::Ip4) => "iptables",
-            (_, Family::Ip6) => "ip6tables",
-        }
+    /// The program that loads a table's rules: the one whose dump they were read from.
+    fn program(&self, host: HostId, table: u32) -> String {
+        let snapshot = self.world.host(host).snapshot;
+        let table = &snapshot.ruleset.tables[table as usize];
+        let file =
+            table.chains.first().and_then(|chain| snapshot.files.get(usize::from(chain.origin.file.0)));
+        let name = file.map_or("iptables-save", |file| file.name.as_str());
+        name.strip_suffix("-save").unwrap_or("iptables").to_owned()
     }
 }
 

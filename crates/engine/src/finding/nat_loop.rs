@@ -10,6 +10,9 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     found.extend(routing(evidence));
     for unreached in &evidence.run.env.unreached {
         let (Some(first), None) = (unreached.first, unreached.meant) else { continue };
+        if evidence.ran(unreached.host, unreached.second) {
+            continue;
+        }
         let finding = Finding {
             code: "nat-loop",
             host: unreached.host,

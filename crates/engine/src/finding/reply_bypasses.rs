@@ -5,9 +5,12 @@ use natpath_model::Manip;
 
 use super::{Evidence, recorded, shown};
 use crate::run::Sender;
-use crate::trace::{Broken, Finding, FlowPacket, Outcome, Why};
+use crate::trace::{Broken, Finding, FlowPacket, Outcome, Place, Why};
 
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
+    if let Some(finding) = to_itself(evidence) {
+        return Some(finding);
+    }
     let broken = evidence.run.result.broken.as_ref()?;
     if broken.packet != FlowPacket::Answer {
         return None;
@@ -46,6 +49,30 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
             "masquerade the request on {name}, so that the server answers to it, or route the server's answers \
              through it"
         ),
+        rules: vec![translation.rule],
+        fix: None,
+    })
+}
+
+/// A host that asks for its own public address gets its packet back with its own source and drops it: the
+/// answer would not pass the translating host either.
+fn to_itself(evidence: &Evidence<'_, '_>) -> Option<Finding> {
+    let end = &evidence.run.result.end;
+    let Place::Host(at) = end.at.host else { return None };
+    if end.why != Some(Why::MartianSource) || !evidence.world.host(at).fib.is_local(end.header.src.address) {
+        return None;
+    }
+    let translation = evidence.translations(Manip::Dst).pop().filter(|translation| translation.host != at)?;
+    let (name, itself) = (evidence.name(translation.host), evidence.name(at));
+    Some(Finding {
+        code: "reply-bypasses",
+        host: translation.host,
+        headline: format!(
+            "{name} sends the packet back to {itself}, which asked: it comes with {itself}'s own source {} and is \
+             dropped",
+            end.header.src.address
+        ),
+        help: format!("masquerade the request on {name}, so that it comes back from {name}"),
         rules: vec![translation.rule],
         fix: None,
     })

@@ -132,7 +132,7 @@ fn a_drawn_port_is_one_symbolic_value() {
     let number = NonZeroU16::new(2).expect("not 0");
     sent.src.port.drawn = Some(number);
     let mut path = fixture::path(fixture::end(Outcome::Left, sent));
-    path.result.drawn.insert(number, Drawn { low: 1024, high: 65535 });
+    path.drawn.insert(number, Drawn { low: 1024, high: 65535 });
     assert_eq!(path_of(path)["there"]["sport"], json!({"any": [1024, 65535], "same": 2}));
 }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use natpath_model::{
-    Chain, ChainId, ChainKind, ChainType, Counter, Family, FileId, Hook, Match, Opaque, Origin, Policy,
-    Priority, Rule, Statement, Table,
+    Backend, Chain, ChainId, ChainKind, ChainType, Counter, Family, FileId, Hook, Match, Opaque, Origin,
+    Policy, Priority, Rule, Statement, Table,
 };
 
 use super::Place;
@@ -89,12 +89,16 @@ impl<'a> TableReader<'a> {
     fn base(&self, name: &str, policy: Policy, counter: Counter) -> Option<ChainKind> {
         let hook = Hook::of_chain(name)?;
         let (_, priority) = hooks_of(&self.table.name)?.iter().find(|(own, _)| *own == hook)?;
+        let priority = match (*priority, self.table.backend) {
+            (Priority::SECURITY, Backend::Iptables) => Priority::SECURITY_NFT,
+            (priority, _) => priority,
+        };
         let chain_type = match (self.table.name.as_str(), hook) {
             ("nat", _) => ChainType::Nat,
             ("mangle", Hook::Output) => ChainType::Route,
             _ => ChainType::Filter,
         };
-        Some(ChainKind::Base { hook, priority: *priority, chain_type, policy, counter })
+        Some(ChainKind::Base { hook, priority, chain_type, policy, counter })
     }
 
     fn add(&mut self, place: Place<'a>, name: &'a str, kind: ChainKind) -> ChainId {
