@@ -86,7 +86,7 @@ fn counters_of_host(name: &str, said: &Counters, counted: &Counters, with_bytes:
             )),
             Some(_) => {}
             None => {
-                differences.push(format!("{name} {place_shown}: the engine has no such rule\n    {rule}"))
+                differences.push(format!("{name} {place_shown}: the engine has no such rule\n    {rule}"));
             }
         }
     }

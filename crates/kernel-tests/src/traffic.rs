@@ -5,38 +5,30 @@
 //! is a datagram and its answer, by a socket that is not connected; an ICMP flow an echo and its reply.
 
 mod sockets;
+mod told;
+mod watch;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use natpath_engine::trace::Header;
-use natpath_model::{Endpoint, Family, Flow, Network, Protocol};
+use natpath_model::{Family, Flow, Network, Protocol};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, connect, getsockname, sendto, socket,
-    sockopt,
 };
 
 use crate::kernel::{World, conntrack};
-use crate::observe::{Arrival, Back, Observation, SeenEntry};
+use crate::observe::{Arrival, Observation};
 use crate::scenario::PacketStep;
+use watch::{LIMIT, Notes, PATIENCE};
 use wire::{Read, Role};
 
 pub(crate) use wire::datagram;
-
-/// How long nothing may happen before a flow is taken to have ended.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// The same when the flow has already got all it can get.
-const SETTLE: Duration = Duration::from_millis(4);
-/// How long a flow may last altogether.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// A running network with ears and listeners.
 #[derive(Debug)]
@@ -64,20 +56,6 @@ struct Ear {
     family: Family,
     protocol: Protocol,
     socket: OwnedFd,
-}
-
-/// What was noticed while a flow lasted.
-#[derive(Default)]
-struct Notes {
-    heard: Vec<(usize, Read)>,
-    /// Connections that listeners took, and whether they have had the client's data.
-    accepted: Vec<(TcpStream, bool)>,
-    /// The host whose UDP listener got the question.
-    asked: Option<usize>,
-    /// What the client's socket got, and from whom.
-    got: Option<Option<SocketAddr>>,
-    connected: bool,
-    failed: Option<Errno>,
 }
 
 impl<'w> Stage<'w> {
@@ -264,229 +242,6 @@ impl<'w> Stage<'w> {
         notes.failed = sent.err();
     }
 
-    /// Watches a flow until it has what it can get, or nothing happens any more.
-    fn watch(
-        &mut self,
-        flow: &Flow,
-        start: usize,
-        client: &OwnedFd,
-        mut stream: Option<TcpStream>,
-        notes: &mut Notes,
-    ) -> Result<()> {
-        let begun = Instant::now();
-        let mut last = begun;
-        while begun.elapsed() < LIMIT {
-            let patience = if self.is_over(start, notes) { SETTLE } else { PATIENCE };
-            if last.elapsed() >= patience {
-                break;
-            }
-            let mut happened = self.step(
-                patience.saturating_sub(last.elapsed()),
-                Some((client, notes.connected || stream.is_none())),
-                notes,
-            )?;
-            happened |= match &mut stream {
-                Some(stream) => advance(stream, flow, notes),
-                None => hear_answer(client, flow, notes),
-            };
-            if happened {
-                last = Instant::now();
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether nothing more is to be expected.
-    fn is_over(&self, start: usize, notes: &Notes) -> bool {
-        notes.got.is_some()
-            || notes.failed.is_some()
-            || notes.heard.iter().any(|(host, read)| {
-                *host == start
-                    && match read.role {
-                        Role::Reset | Role::Error { about_first: true, .. } => true,
-                        Role::Answer => read.header.protocol.is_icmp(),
-                        Role::First | Role::LateReset | Role::Error { .. } | Role::Other => false,
-                    }
-            })
-    }
-
-    /// Waits for something to happen anywhere, and deals with it.
-    fn step(
-        &mut self,
-        patience: Duration,
-        client: Option<(&OwnedFd, bool)>,
-        notes: &mut Notes,
-    ) -> Result<bool> {
-        let client = client.filter(|_| notes.failed.is_none()).map(|(client, connected)| {
-            let flags = if connected { PollFlags::POLLIN } else { PollFlags::POLLOUT };
-            PollFd::new(client.as_fd(), flags)
-        });
-        let ready = {
-            let mut all: Vec<PollFd<'_>> =
-                self.descriptors(notes).map(|socket| PollFd::new(socket, PollFlags::POLLIN)).collect();
-            all.extend(client);
-            let timeout =
-                PollTimeout::try_from(patience.max(Duration::from_millis(1))).unwrap_or(PollTimeout::ZERO);
-            poll(&mut all, timeout).context("poll")? > 0
-        };
-        if !ready {
-            return Ok(false);
-        }
-        let mut happened = self.hear(notes);
-        for (_, listener) in &self.tcp {
-            while let Ok((stream, _)) = listener.accept() {
-                stream.set_nonblocking(true)?;
-                sockets::be_prompt(&stream);
-                notes.accepted.push((stream, false));
-                happened = true;
-            }
-        }
-        let mut buffer = [0; 2048];
-        for (stream, got) in notes.accepted.iter_mut().filter(|(_, got)| !got) {
-            if matches!(stream.read(&mut buffer), Ok(1..)) {
-                *got = true;
-                happened = true;
-                sockets::be_prompt(stream);
-                let _ = stream.write_all(wire::ANSWER);
-            }
-        }
-        for (host, listener) in &self.udp {
-            while let Some(received) = sockets::receive(listener, &mut buffer) {
-                happened = true;
-                notes.asked = Some(*host);
-                if let (Some(from), Some(to)) = (received.from, received.to) {
-                    // Where the answer can't be sent, its absence shows.
-                    let _ = sockets::answer(listener, wire::ANSWER, to, from);
-                }
-            }
-        }
-        Ok(happened)
-    }
-
-    fn descriptors<'a>(&'a self, notes: &'a Notes) -> impl Iterator<Item = BorrowedFd<'a>> {
-        let ears = self.ears.iter().map(|ear| ear.socket.as_fd());
-        let tcp = self.tcp.iter().map(|(_, listener)| listener.as_fd());
-        let udp = self.udp.iter().map(|(_, listener)| listener.as_fd());
-        let accepted = notes.accepted.iter().filter(|(_, got)| !got).map(|(stream, _)| stream.as_fd());
-        ears.chain(tcp).chain(udp).chain(accepted)
-    }
-
-    /// Notes all packets that the ears have heard.
-    fn hear(&self, notes: &mut Notes) -> bool {
-        let mut buffer = [0; 65536];
-        let before = notes.heard.len();
-        let mut happened = false;
-        for ear in &self.ears {
-            while let Some(received) = sockets::receive(&ear.socket, &mut buffer) {
-                happened = true;
-                let packet = &buffer[..received.length];
-                let read = match (ear.family, received.from, received.to) {
-                    (Family::Ip4, ..) => wire::read4(packet),
-                    (Family::Ip6, Some(from), Some(to)) => wire::read(from.ip(), to, ear.protocol, packet),
-                    (Family::Ip6, ..) => None,
-                };
-                notes.heard.extend(read.map(|read| (ear.host, read)));
-            }
-        }
-        happened || notes.heard.len() > before
-    }
-
-    fn drain(&self) {
-        self.hear(&mut Notes::default());
-    }
-
-    fn works(&self, flow: &Flow, own: Option<SocketAddr>, notes: &Notes) -> bool {
-        let asked = SocketAddr::new(flow.dst, flow.dst_port);
-        match flow.protocol {
-            Protocol::TCP => notes.got.is_some() && notes.accepted.iter().any(|(_, got)| *got),
-            Protocol::UDP => notes.got.flatten() == Some(asked),
-            _ => notes.heard.iter().any(|(_, read)| {
-                read.role == Role::Answer
-                    && read.header.src == Endpoint::new(flow.dst, flow.icmp_id)
-                    && own.is_none_or(|own| own.ip().is_unspecified() || own.ip() == read.header.dst.address)
-            }),
-        }
-    }
-
-    fn arrived(&self, notes: &Notes) -> Result<Option<Arrival>> {
-        let first = notes.heard.iter().find(|(_, read)| read.role == Role::First);
-        let Some((host, read)) = first else { return Ok(None) };
-        let listening = match read.header.protocol {
-            // A wrong answer's reset may have ended the half-open connection, but then the answer was heard.
-            Protocol::TCP => {
-                !notes.accepted.is_empty()
-                    || notes.heard.iter().any(|(_, read)| read.role == Role::Answer)
-                    || self.is_half_open(*host, read.header)?
-            }
-            Protocol::UDP => notes.asked.is_some(),
-            _ => true,
-        };
-        Ok(Some(Arrival { host: self.name(*host), header: read.header, listening: Some(listening) }))
-    }
-
-    /// Whether a listener has answered a SYN and waits for the handshake's end (tcp_states.h, `TCP_SYN_RECV`).
-    fn is_half_open(&self, host: usize, header: Header) -> Result<bool> {
-        let port = format!(":{:04X} ", header.dst.port.value);
-        self.world.hosts[host].run(|| {
-            Ok(["tcp", "tcp6"].into_iter().any(|name| {
-                let sockets =
-                    std::fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
-                sockets.lines().any(|line| {
-                    let words: Vec<_> = line.split_whitespace().collect();
-                    words.get(3) == Some(&"03") && format!("{} ", words[1]).ends_with(&port)
-                })
-            }))
-        })
-    }
-
-    fn back(&self, start: usize, notes: &Notes) -> Option<Back> {
-        let heard = notes.heard.iter().find(|(_, read)| {
-            matches!(read.role, Role::Answer | Role::Reset | Role::Error { about_first: true, .. })
-        });
-        let own_error = heard.is_some_and(|(host, read)| {
-            *host == start
-                && matches!(
-                    read.role,
-                    Role::Error { kind: 3, code: 1, .. } | Role::Error { kind: 1, code: 3, .. }
-                )
-                && self.owns(start, read.header.src.address)
-                && read.header.src.address == read.header.dst.address
-        });
-        match heard {
-            // The sender's own stack says that it can't reach its neighbour.
-            Some(_) if own_error => Some(Back::Errno("EHOSTUNREACH".to_owned())),
-            Some((host, read)) => Some(self.told(*host, *read)),
-            None => notes.failed.map(|error| Back::Errno(format!("{error:?}"))),
-        }
-    }
-
-    fn told(&self, host: usize, read: Read) -> Back {
-        let (host, header) = (self.name(host), read.header);
-        match read.role {
-            Role::Error { kind, code, about, .. } => {
-                Back::Icmp { host, kind, code, from: header.src.address, about }
-            }
-            Role::Reset | Role::LateReset => Back::Reset { host, header },
-            Role::First | Role::Answer | Role::Other => Back::Answer { host, header },
-        }
-    }
-
-    /// The conntrack entries that were not there when this was asked last.
-    fn new_entries(&mut self) -> Result<Vec<SeenEntry>> {
-        let mut new = Vec::new();
-        for watched in &mut self.tables {
-            let now = watched.table.entries()?;
-            let name = &self.network.hosts[watched.host].name;
-            new.extend(now.values().filter(|entry| !watched.known.contains_key(&entry.id)).map(|entry| {
-                let zone = (entry.zone.0, entry.zone_direction);
-                SeenEntry::new(name, zone, (entry.original, entry.reply), entry.status, entry.mark)
-            }));
-            watched.known = now;
-        }
-        new.sort();
-        Ok(new)
-    }
-
     /// The frame of a packet step, for the next hop's hardware address.
     fn frame(&self, packet: &PacketStep, from: usize) -> Result<Vec<u8>> {
         let host = &self.network.hosts[from];
@@ -516,53 +271,4 @@ impl<'w> Stage<'w> {
         let to = next.and_then(|link| link.mac).context("it is not clear whom to send the frame to")?;
         Ok(wire::frame(packet, link.mac.context("the interface has no hardware address")?, to))
     }
-}
-
-/// Takes a TCP client on: connected, data sent, data received.
-fn advance(stream: &mut TcpStream, flow: &Flow, notes: &mut Notes) -> bool {
-    if notes.failed.is_some() || notes.got.is_some() {
-        return false;
-    }
-    if !notes.connected {
-        match nix::sys::socket::getsockopt(stream, sockopt::SocketError) {
-            Ok(0) => {}
-            Ok(code) => {
-                notes.failed = Some(Errno::from_raw(code));
-                return true;
-            }
-            Err(_) => return false,
-        }
-        if stream.peer_addr().is_err() {
-            return false;
-        }
-        notes.connected = true;
-        sockets::be_prompt(stream);
-        let _ = stream.write_all(&wire::data(wire::QUESTION, usize::from(flow.size.unwrap_or(0))));
-        return true;
-    }
-    let mut buffer = [0; 64];
-    match stream.read(&mut buffer) {
-        Ok(1..) => notes.got = Some(None),
-        Ok(0) => notes.failed = Some(Errno::ECONNRESET),
-        Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EAGAIN) | None => return false,
-            Some(error) => notes.failed = Some(error),
-        },
-    }
-    true
-}
-
-/// Takes the answer to a datagram.
-fn hear_answer(client: &OwnedFd, flow: &Flow, notes: &mut Notes) -> bool {
-    if flow.protocol != Protocol::UDP {
-        // A raw socket gets a copy of all that the ears hear.
-        let mut buffer = [0; 2048];
-        return sockets::receive(client, &mut buffer).is_some();
-    }
-    let mut buffer = [0; 64];
-    let Some(received) = sockets::receive(client, &mut buffer) else { return false };
-    if notes.got.is_none() && buffer[..received.length].starts_with(wire::ANSWER) {
-        notes.got = Some(received.from.map(|from| SocketAddr::new(from.ip(), from.port())));
-    }
-    true
 }
