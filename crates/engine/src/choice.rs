@@ -4,6 +4,7 @@
 //! there were. The explorer then runs again with the last pick moved on, depth first, until all are done.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use natpath_model::RuleRef;
 
@@ -16,6 +17,8 @@ pub struct Choices {
     taken: Vec<Pick>,
     /// Constructs of unknown effect that were met, each decided once per run.
     opaque: BTreeMap<(HostId, RuleRef, u32), bool>,
+    /// For each multipath route, by host, line, source and destination, the next hop taken.
+    hops: BTreeMap<(HostId, u32, IpAddr, IpAddr), usize>,
     /// For each host, whether its legacy chains run before others of equal priority.
     legacy_first: BTreeMap<HostId, bool>,
     mode: Mode,
@@ -113,6 +116,17 @@ impl Choices {
         let first = self.pick(&[0.5, 0.5]) == 0;
         self.legacy_first.insert(host, first);
         first
+    }
+
+    /// Chooses a next hop of a multipath route: the same one for all packets of a source and destination, by
+    /// a hash with a secret (route.c, `fib_multipath_hash`, policy 0).
+    pub fn hop(&mut self, host: HostId, line: u32, src: IpAddr, dst: IpAddr, weights: &[f64]) -> usize {
+        if let Some(hop) = self.hops.get(&(host, line, src, dst)) {
+            return *hop;
+        }
+        let hop = self.pick(weights);
+        self.hops.insert((host, line, src, dst), hop);
+        hop
     }
 
     fn next(&self, options: usize) -> usize {

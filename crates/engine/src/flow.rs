@@ -18,6 +18,9 @@ use crate::world::{End as WireEnd, World};
 /// The bytes of data a flow sends where it does not say.
 const DATA: u16 = 8;
 
+/// The most data of one TCP segment: the default for IPv4.
+const MAX_SEGMENT: u16 = 536;
+
 /// What one run of a flow gave.
 #[derive(Debug)]
 pub(crate) struct FlowRun {
@@ -98,6 +101,7 @@ fn choose_source(run: &Run<'_, '_>) -> Option<std::net::IpAddr> {
         protocol: flow.protocol,
         ports: packet.ports(),
         uid: flow.uid,
+        hop: 0,
     };
     run.world.host(host).route_output(&key, &mut |_| {}).ok().map(|route| route.src)
 }
@@ -133,7 +137,8 @@ fn exchange(run: &mut Run<'_, '_>, client: SocketKey) {
         run.state.sockets.close(&client);
         return;
     }
-    let size = run.flow.size.unwrap_or(DATA);
+    // A stream is cut to what every path takes (RFC 9293, 3.7.1).
+    let size = run.flow.size.unwrap_or(DATA).min(MAX_SEGMENT);
     let data = |src: Endpoint, dst: Endpoint| {
         let flags = TcpFlags::PSH.with(TcpFlags::ACK);
         let transport = Transport::Tcp { src: src.port, dst: dst.port, flags };

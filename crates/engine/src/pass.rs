@@ -5,7 +5,9 @@
 
 use natpath_model::{Family, Item};
 
+use crate::fib::{Found, OutputError, OutputKey, OutputRoute};
 use crate::host::Host;
+use crate::packet::Packet;
 use crate::skb::{Fate, Made};
 use crate::state::{Env, HostState};
 use crate::trace::{Assumption, Step};
@@ -90,6 +92,27 @@ impl<'r, 'a, O: Observer> Pass<'r, 'a, O> {
         if self.host.missing(Item::Rules(family)) {
             self.assume(Item::Rules(family));
         }
+    }
+
+    /// Routes a packet of this host's, choosing among the next hops of a multipath route.
+    pub(crate) fn route_output(&mut self, key: &OutputKey) -> Result<OutputRoute<'a>, OutputError> {
+        let route = self.assuming(|host, assume| host.route_output(key, assume))?;
+        let weights = route.found.map(|found| found.choices()).unwrap_or_default();
+        if weights.is_empty() || route.local {
+            return Ok(route);
+        }
+        let line = route.found.map_or(0, |found| found.route.line);
+        let hop = self.env.choices.hop(self.host.id, line, route.src, key.dst, &weights);
+        self.assuming(|host, assume| host.route_output(&OutputKey { hop, ..*key }, assume))
+    }
+
+    /// Chooses among the next hops of a multipath route for a packet that came in.
+    pub(crate) fn settle_hop(&mut self, found: Found<'a>, packet: &Packet) -> Found<'a> {
+        let weights = found.choices();
+        if weights.is_empty() {
+            return found;
+        }
+        found.with_hop(self.env.choices.hop(self.host.id, found.route.line, packet.src, packet.dst, &weights))
     }
 
     /// A closure for look-ups that note what they lean on.

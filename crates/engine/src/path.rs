@@ -60,6 +60,7 @@ impl<O: Observer> Pass<'_, '_, O> {
                 self.local_in(skb)
             }
             Ok(InputRoute::Forward { found, redirect }) => {
+                let found = self.settle_hop(found, &skb.packet);
                 self.show_route(&skb, Some(found), None, false);
                 self.forward(skb, link, &found, redirect, turns)
             }
@@ -158,6 +159,13 @@ impl<O: Observer> Pass<'_, '_, O> {
     pub(crate) fn send(&mut self, mut skb: Skb, route: &OutputRoute<'_>, turns: u32) -> Fate {
         self.show_route(&skb, route.found, Some(route.src), false);
         let mut route = *route;
+        // ip_append_data: what may not be fragmented and does not fit is refused at once.
+        let mtu = route.found.and_then(|found| found.route.mtu).unwrap_or(self.host.link(route.link).mtu);
+        let is_stream = skb.packet.tcp_flags().is_some();
+        if skb.packet.length() > mtu && skb.packet.dont_fragment && !is_stream {
+            let why = Some(Why::Errno("EMSGSIZE"));
+            return self.ended(skb, Reason { outcome: Outcome::LocalError, why, rule: None });
+        }
         skb.in_link = None;
         skb.out_link = Some(route.link);
         skb.next_hop = Some(route.gateway.unwrap_or(skb.packet.dst));
@@ -212,8 +220,9 @@ impl<O: Observer> Pass<'_, '_, O> {
             protocol: made.packet.protocol(),
             ports: made.packet.ports(),
             uid: None,
+            hop: 0,
         };
-        match self.assuming(|host, assume| host.route_output(&key, assume)) {
+        match self.route_output(&key) {
             Ok(route) => {
                 skb.packet.src = route.src;
                 self.send(skb, &route, 0)
@@ -224,7 +233,11 @@ impl<O: Observer> Pass<'_, '_, O> {
 
     /// A packet of this host's that has no route.
     pub(crate) fn unsendable(&mut self, skb: Skb, error: OutputError) -> Fate {
-        self.show_route(&skb, None, None, false);
+        match error {
+            // The source is refused, whatever the route.
+            OutputError::Invalid => self.observer.step(|| Step::SourceCheck { why: Why::MartianSource }),
+            _ => self.show_route(&skb, None, None, false),
+        }
         let (outcome, why) = error.outcome();
         self.ended(skb, Reason { outcome, why, rule: None })
     }
@@ -317,12 +330,11 @@ impl<O: Observer> Pass<'_, '_, O> {
             protocol: packet.protocol(),
             ports: packet.ports(),
             uid: skb.owner.map(|owner| owner.0),
+            hop: 0,
         };
-        match self.host.route_output(&key, &mut |_| {}) {
+        match self.route_output(&key) {
             Ok(again) => {
-                let found = again.found.map(|found| Found { route: found.route, ..found });
-                self.show_route(skb, found, None, true);
-                // The snapshot outlives both routes.
+                self.show_route(skb, again.found, None, true);
                 route.link = again.link;
                 route.local = again.local;
                 route.gateway = again.gateway;

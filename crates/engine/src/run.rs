@@ -196,6 +196,7 @@ impl<'w, 'a> Run<'w, 'a> {
             protocol: packet.protocol(),
             ports: packet.ports(),
             uid,
+            hop: 0,
         };
         let gid = self.flow.gid.filter(|_| by_client);
         let (fate, steps, made) = self.pass(host, |pass| {
@@ -203,7 +204,7 @@ impl<'w, 'a> Run<'w, 'a> {
             skb.mark = mark;
             skb.bound = bound.and_then(|name| pass.host.link_named(name));
             skb.owner = Some((uid.unwrap_or(0), gid.unwrap_or(0)));
-            match pass.assuming(|host, assume| host.route_output(&key, assume)) {
+            match pass.route_output(&key) {
                 Ok(route) => {
                     skb.packet.src = route.src;
                     pass.send(skb, &route, 0)

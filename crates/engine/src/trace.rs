@@ -538,6 +538,8 @@ pub enum NotReached {
     DecidedEarlier,
     /// The packet has no entry, so nat chains do not see it.
     NotTracked,
+    /// The connection was made on this host: its destination was decided in OUTPUT.
+    MadeHere,
 }
 
 /// The route that was chosen.

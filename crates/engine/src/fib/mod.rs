@@ -43,6 +43,27 @@ pub(crate) struct Found<'a> {
     pub(crate) rule: u32,
 }
 
+impl<'a> Found<'a> {
+    /// The next hops of a multipath route that can be used, with their weights; empty for any other route.
+    pub(crate) fn choices(&self) -> Vec<f64> {
+        let usable: Vec<f64> = self.usable().map(|hop| f64::from(hop.weight.max(1))).collect();
+        let total: f64 = usable.iter().sum();
+        if usable.len() < 2 { Vec::new() } else { usable.iter().map(|weight| weight / total).collect() }
+    }
+
+    /// The same route by another of its next hops.
+    pub(crate) fn with_hop(self, hop: usize) -> Self {
+        match self.usable().nth(hop) {
+            Some(next_hop) if !self.choices().is_empty() => Self { next_hop: Some(next_hop), ..self },
+            _ => self,
+        }
+    }
+
+    fn usable(&self) -> impl Iterator<Item = &'a NextHop> + use<'a> {
+        self.route.next_hops.iter().filter(|hop| !hop.dead)
+    }
+}
+
 /// Why no usable route was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failed {

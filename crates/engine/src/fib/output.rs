@@ -63,6 +63,8 @@ pub(crate) struct OutputKey {
     pub(crate) protocol: Protocol,
     pub(crate) ports: Option<(natpath_model::Port, natpath_model::Port)>,
     pub(crate) uid: Option<u32>,
+    /// Which next hop of a multipath route is taken, counted among those that can be used.
+    pub(crate) hop: usize,
 }
 
 impl<'a> Host<'a> {
@@ -106,6 +108,7 @@ impl<'a> Host<'a> {
                 key.src.or(found.route.prefer_source.filter(|_| family == Family::Ip4)).unwrap_or(key.dst);
             return Ok(OutputRoute { link, local: true, gateway: None, src, found: Some(found) });
         }
+        let found = found.with_hop(key.hop);
         let hop = found.next_hop.ok_or(OutputError::Failed(Failed::NoRoute))?;
         let link =
             hop.link.and_then(|name| self.link_named(name)).ok_or(OutputError::Failed(Failed::NoRoute))?;

@@ -5,12 +5,14 @@ use natpath_model::{Expr, Field, Manip, Match, RuleRef};
 
 use super::{Evidence, shown};
 use crate::nat::Unreached;
-use crate::trace::{Finding, Header};
+use crate::trace::{Finding, Header, NotReached};
 
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for unreached in &evidence.run.env.unreached {
-        let (Some(first), Some(meant)) = (unreached.first, unreached.meant) else { continue };
+        let (NotReached::TranslatedBy(first), Some(meant)) = (unreached.why, unreached.meant) else {
+            continue;
+        };
         // The packet may come by again as a new connection, and then the rule does run.
         if evidence.ran(unreached.host, unreached.second) {
             continue;

@@ -5,6 +5,7 @@ mod dead_dnat;
 mod forward_dropped;
 mod localnet;
 mod nat_loop;
+mod not_for_local;
 mod not_masqueraded;
 mod reply_bypasses;
 mod rp_filter;
@@ -40,6 +41,7 @@ pub(crate) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     found.extend(rp_filter::find(evidence));
     found.extend(nat_loop::find(evidence));
     found.extend(untracked::find(evidence));
+    found.extend(not_for_local::find(evidence));
     found
 }
 

@@ -3,13 +3,13 @@
 use natpath_model::Manip;
 
 use super::{Evidence, shown};
-use crate::trace::{Finding, Outcome};
+use crate::trace::{Finding, NotReached, Outcome};
 
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     found.extend(routing(evidence));
     for unreached in &evidence.run.env.unreached {
-        let (Some(first), None) = (unreached.first, unreached.meant) else { continue };
+        let (NotReached::TranslatedBy(first), None) = (unreached.why, unreached.meant) else { continue };
         if evidence.ran(unreached.host, unreached.second) {
             continue;
         }

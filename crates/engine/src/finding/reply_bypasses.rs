@@ -3,7 +3,7 @@
 
 use natpath_model::Manip;
 
-use super::{Evidence, recorded, shown};
+use super::{Evidence, Translation, recorded, shown};
 use crate::run::Sender;
 use crate::trace::{Broken, Finding, FlowPacket, Outcome, Place, Why};
 
@@ -50,7 +50,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
              through it"
         ),
         rules: vec![translation.rule],
-        fix: None,
+        fix: Some(masquerade(evidence, translation)),
     })
 }
 
@@ -74,8 +74,20 @@ fn to_itself(evidence: &Evidence<'_, '_>) -> Option<Finding> {
         ),
         help: format!("masquerade the request on {name}, so that it comes back from {name}"),
         rules: vec![translation.rule],
-        fix: None,
+        fix: Some(masquerade(evidence, &translation)),
     })
+}
+
+/// One command that has the server answer to the translating host.
+fn masquerade(evidence: &Evidence<'_, '_>, translation: &Translation) -> String {
+    let program = evidence.program(translation.host, translation.rule.table);
+    let header = &translation.after;
+    let port =
+        if header.protocol.has_ports() { format!(" --dport {}", header.dst.port) } else { String::new() };
+    format!(
+        "{program} -t nat -A POSTROUTING -s {} -d {} -p {}{port} -j MASQUERADE",
+        header.src.address, header.dst.address, header.protocol
+    )
 }
 
 /// Whether the answer to a sender outside leaves by an interface the request did not come in by.

@@ -4,11 +4,13 @@
 use natpath_model::RuleRef;
 
 use super::Evidence;
-use crate::trace::{Effect, Finding, HostId, Step};
+use crate::trace::{Effect, Finding, HostId, NotReached, Step};
 
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
-    for unreached in evidence.run.env.unreached.iter().filter(|unreached| unreached.first.is_none()) {
+    for unreached in
+        evidence.run.env.unreached.iter().filter(|unreached| unreached.why == NotReached::NotTracked)
+    {
         let exempting = exempting_rule(evidence, unreached.host);
         let by = exempting
             .map_or_else(String::new, |rule| format!(" by {}", evidence.place(unreached.host, rule)));

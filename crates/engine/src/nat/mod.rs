@@ -79,11 +79,12 @@ impl<O: Observer> Pass<'_, '_, O> {
             {
                 self.observer.take(Step::NotReached { hook, rule, why: NotReached::TranslatedBy(first) });
             }
-        } else if let Some(second) = self.what_if(hook, came)
-            && second.after != skb.packet.header()
-        {
-            let rule = second.rule;
-            self.observer.take(Step::NotReached { hook, rule, why: NotReached::DecidedEarlier });
+        } else if came.packet.header() == skb.packet.header() {
+            let made_here = came.in_link.is_some() && came.in_link == self.host.loopback();
+            let why = if made_here { NotReached::MadeHere } else { NotReached::DecidedEarlier };
+            if let Some(rule) = self.find_passed_over(hook, came, why) {
+                self.observer.take(Step::NotReached { hook, rule, why });
+            }
         }
     }
 
@@ -221,7 +222,7 @@ impl<O: Observer> Pass<'_, '_, O> {
     fn show_untracked(&mut self, hook: Hook, skb: &Skb) {
         if O::WATCHES
             && skb.tracked == Tracked::Untracked
-            && let Some(rule) = self.find_untracked(hook, skb)
+            && let Some(rule) = self.find_passed_over(hook, skb, NotReached::NotTracked)
         {
             self.observer.take(Step::NotReached { hook, rule, why: NotReached::NotTracked });
         }

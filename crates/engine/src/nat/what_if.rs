@@ -12,7 +12,7 @@ use crate::matching::Applies;
 use crate::pass::{Observer, Pass};
 use crate::skb::Skb;
 use crate::state::Env;
-use crate::trace::{Header, HostId, Step};
+use crate::trace::{Header, HostId, NotReached, Step};
 
 /// The most translations that one destination may be meant to have.
 const MAX_PASSES: usize = 8;
@@ -32,8 +32,8 @@ pub(crate) struct WhatIf {
 #[derive(Debug, Clone)]
 pub(crate) struct Unreached {
     pub(crate) host: HostId,
-    /// The rule that had translated the packet; `None` for one that is exempt from tracking.
-    pub(crate) first: Option<RuleRef>,
+    /// Why it was not tried.
+    pub(crate) why: NotReached,
     /// The rule that was not tried.
     pub(crate) second: RuleRef,
     /// The packet as it came.
@@ -63,23 +63,23 @@ impl<O: Observer> Pass<'_, '_, O> {
         if self.all_apply(&second.way, &original) {
             return None;
         }
-        self.note(hook, Some(first), &second, before, skb);
+        self.note(hook, NotReached::TranslatedBy(first), &second, before, skb);
         Some(second.rule)
     }
 
-    /// Notes a nat rule that would apply to a packet if it were tracked.
-    pub(crate) fn find_untracked(&mut self, hook: Hook, skb: &Skb) -> Option<RuleRef> {
+    /// Notes a nat rule that would apply to a packet but for `why`.
+    pub(crate) fn find_passed_over(&mut self, hook: Hook, skb: &Skb, why: NotReached) -> Option<RuleRef> {
         let before = skb.packet.header();
         let second = self.what_if(hook, skb).filter(|second| second.after != before)?;
-        self.note(hook, None, &second, before, skb);
+        self.note(hook, why, &second, before, skb);
         Some(second.rule)
     }
 
-    fn note(&mut self, hook: Hook, first: Option<RuleRef>, second: &WhatIf, before: Header, skb: &Skb) {
+    fn note(&mut self, hook: Hook, why: NotReached, second: &WhatIf, before: Header, skb: &Skb) {
         let at = skb.packet.header();
         let (meant, by_chance) = self.follow_meaning(hook, skb, second, before);
         let host = self.host.id;
-        self.env.unreached.push(Unreached { host, first, second: second.rule, before, at, meant, by_chance });
+        self.env.unreached.push(Unreached { host, why, second: second.rule, before, at, meant, by_chance });
     }
 
     /// Asks again and again until no rule maps.

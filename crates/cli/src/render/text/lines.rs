@@ -185,6 +185,7 @@ fn not_reached(view: &View<'_>, host: Place, why: NotReached) -> String {
         },
         NotReached::DecidedEarlier => "the connection's first packet decided its translation".to_owned(),
         NotReached::NotTracked => "the packet is not tracked".to_owned(),
+        NotReached::MadeHere => "made on this host, so OUTPUT decided, not PREROUTING".to_owned(),
     };
     format!("{}: {reason}", note("NOT REACHED"))
 }

@@ -54,6 +54,7 @@ pub(super) fn step(view: &View<'_>, place: Place, step: &Step) -> StepJson {
                 NotReached::TranslatedBy(by) => ("already-translated", rule_json(*by)),
                 NotReached::DecidedEarlier => ("decided-earlier", None),
                 NotReached::NotTracked => ("not-tracked", None),
+                NotReached::MadeHere => ("made-here", None),
             };
             let chain = ChainName::of_rule(view, place, *rule);
             StepJson::NotReached { hook: word(hook), chain, rule: rule_json(*rule), why, by }
