@@ -18,7 +18,9 @@ pub struct World {
     /// What of the network could not be set up.
     pub missing: Vec<String>,
     /// Bridges and the far ends of loose wires live here.
-    _nobody: Namespace,
+    nobody: Namespace,
+    /// The names of those.
+    far: Vec<String>,
 }
 
 impl World {
@@ -30,8 +32,8 @@ impl World {
         check(network)?;
         let nobody = Namespace::new()?;
         let hosts = network.hosts.iter().map(|_| Namespace::new()).collect::<Result<Vec<_>>>()?;
-        let world = Self { hosts, missing: Vec::new(), _nobody: nobody };
-        world.wire(network).context("the wires")?;
+        let mut world = Self { hosts, missing: Vec::new(), nobody, far: Vec::new() };
+        world.far = world.wire(network).context("the wires")?;
         let mut missing = Vec::new();
         for (host, namespace) in network.hosts.iter().zip(&world.hosts) {
             let neighbours = neighbours(network, host);
@@ -41,15 +43,16 @@ impl World {
                     .with_context(|| format!("host {}", host.name))?,
             );
         }
+        world.settle(network)?;
         for (host, namespace) in network.hosts.iter().zip(&world.hosts) {
             rules::load(namespace, host).with_context(|| format!("the rules of {}", host.name))?;
         }
         Ok(Self { missing, ..world })
     }
 
-    /// Makes all interfaces, each in its host, joined as the segments say.
-    fn wire(&self, network: &Network) -> Result<()> {
-        self._nobody.run(|| {
+    /// Makes all interfaces, each in its host, joined as the segments say; gives back what nobody has.
+    fn wire(&self, network: &Network) -> Result<Vec<String>> {
+        self.nobody.run(|| {
             sysctl::quiet(&[]);
             let mut batch = String::new();
             let mut bridges = 0;
@@ -89,8 +92,27 @@ impl World {
                     }
                 }
             }
-            command("ip", &["-batch", "-"], &batch).map(drop)
+            command("ip", &["-batch", "-"], &batch)?;
+            let bridges = (1..=bridges).map(|number| format!("br{number}"));
+            Ok((1..=far).map(|number| format!("far{number}")).chain(bridges).collect())
         })
+    }
+
+    /// Waits until every interface sends. A wire is up before the kernel has run the work that lets packets
+    /// into it; asking for a single link runs that work (rtnetlink.c, `rtnl_getlink`).
+    fn settle(&self, network: &Network) -> Result<()> {
+        let far = self.far.clone();
+        let own = network
+            .hosts
+            .iter()
+            .map(|host| host.links.iter().filter(|link| link.up).map(|link| link.name.to_string()).collect());
+        let all: Vec<(&Namespace, Vec<String>)> =
+            self.hosts.iter().zip(own).chain([(&self.nobody, far)]).collect();
+        for (namespace, names) in all {
+            let batch: String = names.iter().map(|name| format!("link show dev {name}\n")).collect();
+            namespace.command("ip", &["-batch", "-"], &batch).context("an interface does not come up")?;
+        }
+        Ok(())
     }
 
     /// An interface in the words of `ip link add`.
