@@ -2,14 +2,21 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use natpath_engine::Session;
 use natpath_engine::trace::{FlowTrace, Outcome, Place};
 use natpath_model::{Family, Flow, Network, Protocol};
 use proptest::prelude::*;
 
-/// All networks of examples/.
-fn networks() -> Vec<Network> {
+/// All networks of examples/, read once.
+static NETWORKS: LazyLock<Vec<Network>> = LazyLock::new(read_networks);
+
+fn networks() -> &'static [Network] {
+    &NETWORKS
+}
+
+fn read_networks() -> Vec<Network> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     let mut directories: Vec<_> = std::fs::read_dir(root)
         .expect("examples/ is part of the repository")
@@ -150,7 +157,7 @@ fn nobody_is_reached_at_an_address_nobody_has() {
         let from = network.hosts[0].name.clone();
         let mut flow = Flow::new(Protocol::UDP, None, Some(4000), Ipv4Addr::new(192, 0, 2, 77).into(), 9);
         flow.from = Some(from);
-        let traces = trace_all(&network, &[flow]);
+        let traces = trace_all(network, &[flow]);
         let end = &traces[0].paths[0].result.end;
         assert!(!matches!(end.at.host, Place::Host(_)) || end.outcome != Outcome::Delivered);
     }
