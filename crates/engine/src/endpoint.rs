@@ -129,6 +129,9 @@ impl Sockets {
 
     /// Gives a packet to a node's stack. `listening` says whether a server's socket takes its destination.
     pub(crate) fn deliver(&mut self, node: Node, packet: &Packet, listening: bool) -> Reaction {
+        if packet.bad_checksum {
+            return Reaction::REFUSED;
+        }
         let header = packet.header();
         let key =
             SocketKey { node: node.into(), protocol: header.protocol, local: header.dst, remote: header.src };
