@@ -115,9 +115,9 @@ impl<O: Observer> Pass<'_, '_, O> {
         if rule.statements.is_empty() {
             self.show(hook, at, Effect::Counted, skb, skb);
         }
-        for (part, statement) in (0u32..).zip(&rule.statements) {
+        for statement in &rule.statements {
             let before = *skb;
-            let (verdict, effect) = self.statement(hook, at, part, statement, skb);
+            let (verdict, effect) = self.statement(hook, at, statement, skb);
             // A translation is written into the packet at the end of the dispatcher and shown there.
             if !matches!(statement, Statement::Nat(_)) {
                 self.show(hook, at, effect, &before, skb);
@@ -138,7 +138,6 @@ impl<O: Observer> Pass<'_, '_, O> {
         &mut self,
         hook: Hook,
         at: RuleRef,
-        part: u32,
         statement: &Statement,
         skb: &mut Skb,
     ) -> (RuleVerdict, Effect) {
@@ -180,7 +179,6 @@ impl<O: Observer> Pass<'_, '_, O> {
                 };
                 self.env.assumptions.insert(assumption.clone());
                 self.observer.step(|| Step::Assumed(assumption));
-                let _ = part;
                 (RuleVerdict::End(Reason::of(Outcome::Undecided)), Effect::Unknown)
             }
         }

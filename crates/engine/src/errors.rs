@@ -51,6 +51,9 @@ impl<O: Observer> Pass<'_, '_, O> {
             return;
         }
         let kind = icmp::redirect(skb.packet.family());
+        // The first redirect empties the bucket that errors to this address are paid from.
+        let now = self.env.now;
+        self.state.peers.entry(skb.packet.src).or_insert_with(|| Bucket::empty(now));
         let before = self.made.len();
         self.send_error(skb, kind, 0, false);
         if self.made.len() > before {

@@ -184,41 +184,30 @@ fn is_taken(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Delivered | Outcome::Left)
 }
 
-fn conclude(run: Run<'_, '_>, client: SocketKey, sequence: u64) -> FlowRun {
+/// Says what became of the flow, and closes the socket of a client that goes away with its answer.
+fn conclude(mut run: Run<'_, '_>, client: SocketKey, sequence: u64) -> FlowRun {
     let world = run.world;
+    let flow = run.flow;
     let sent = Header { protocol: client.protocol, src: client.local, dst: client.remote };
     let sender = run.sender_node();
-    let journeys = &run.journeys;
+    let answered = run.state.sockets.get(&client).is_some_and(|socket| socket.state == SocketState::Open);
+    if flow.protocol != Protocol::TCP {
+        run.state.sockets.close(&client);
+    }
+    let (state, env, journeys) = run.into_state();
     let end = ended(&journeys[0]);
     let reply = journeys.iter().position(|journey| journey.cause == Some(0) && !is_redirect(journey));
-    let broken = if is_taken(end.outcome) { first_failure(journeys, sender, client, run.flow) } else { None };
-    let answered = run.state.sockets.get(&client).is_some_and(|socket| socket.state == SocketState::Open);
-    let works = is_taken(end.outcome) && broken.is_none() && answered && is_complete(run.flow, journeys);
-    let reply_seen = reply.map(|index| reply_of(&journeys[index]));
-    if run.flow.protocol != Protocol::TCP {
-        // A datagram client goes away with its answer.
-        let mut run = run;
-        run.state.sockets.close(&client);
-        return finish(run, world, sent, end, reply, reply_seen, works, broken, sequence);
-    }
-    finish(run, world, sent, end, reply, reply_seen, works, broken, sequence)
-}
-
-#[expect(clippy::too_many_arguments, reason = "one call, the end of `conclude`")]
-fn finish(
-    run: Run<'_, '_>,
-    world: &World<'_>,
-    sent: Header,
-    end: End,
-    reply: Option<usize>,
-    reply_seen: Option<Reply>,
-    works: bool,
-    broken: Option<Broken>,
-    sequence: u64,
-) -> FlowRun {
-    let (state, env, journeys) = run.into_state();
-    let conntrack = new_entries(world, &state, sequence);
-    let mut result = PathResult { end, reply: reply_seen, works, broken, conntrack, drawn: BTreeMap::new() };
+    let taken = is_taken(end.outcome);
+    let broken = taken.then(|| first_failure(&journeys, sender, client, flow)).flatten();
+    let works = taken && broken.is_none() && answered && is_complete(flow, &journeys);
+    let mut result = PathResult {
+        end,
+        reply: reply.map(|index| reply_of(&journeys[index])),
+        works,
+        broken,
+        conntrack: new_entries(world, &state, sequence),
+        drawn: BTreeMap::new(),
+    };
     result.drawn = drawn_in(&result, &env.drawn);
     FlowRun { sent, result, journeys, reply, state, env }
 }

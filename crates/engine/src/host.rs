@@ -2,8 +2,8 @@
 //! sysctls read with the kernel's defaults.
 
 use natpath_model::{
-    ChainId, ChainKind, ChainType, Family, Field, Given, Hook, InterfaceName, Item, Link, Match, Priority,
-    Rule, Snapshot, Statement,
+    ChainId, ChainKind, ChainType, Family, Field, Hook, InterfaceName, Item, Link, Match, Priority, Rule,
+    Snapshot, Statement,
 };
 
 use crate::conntrack::Settings;
@@ -95,18 +95,6 @@ impl<'a> Host<'a> {
         self.loopback
     }
 
-    /// What was recorded of it.
-    #[must_use]
-    pub fn given(&self) -> &Given {
-        &self.snapshot.given
-    }
-
-    /// Whether connection tracking acts on packets of this family.
-    #[must_use]
-    pub fn tracks(&self, family: Family) -> bool {
-        self.hooks[family as usize].conntrack
-    }
-
     /// What runs at a hook, in order. `legacy_first` settles ties between iptables-legacy and nf_tables.
     pub(crate) fn steps(&self, family: Family, hook: Hook, legacy_first: impl FnOnce() -> bool) -> Vec<Step> {
         let steps = &self.hooks[family as usize].steps[hook as usize];
@@ -147,12 +135,6 @@ impl<'a> Host<'a> {
 
     fn is_legacy(&self, at: ChainAt) -> bool {
         self.snapshot.ruleset.tables[at.table as usize].backend == natpath_model::Backend::IptablesLegacy
-    }
-
-    /// Whether two base chains of different interfaces to netfilter stand at one priority with rules in both.
-    #[must_use]
-    pub fn has_rules(&self, family: Family) -> bool {
-        self.hooks[family as usize].steps.iter().any(|steps| !steps.is_empty())
     }
 
     /// `net.ipvX.conf.LINK.KEY` or'ed with `all` (`IN_DEV_ORCONF`).
@@ -197,7 +179,7 @@ impl<'a> Host<'a> {
         self.snapshot.sysctls.number(name).unwrap_or(default)
     }
 
-    /// What an answer about this item leans on, if it was not recorded.
+    /// Whether an item was not recorded, so that an answer leans on an assumption about it.
     #[must_use]
     pub fn missing(&self, item: Item) -> bool {
         !self.snapshot.given.has(item)

@@ -236,7 +236,10 @@ impl<O: Observer> Pass<'_, '_, O> {
         match error {
             // The source is refused, whatever the route.
             OutputError::Invalid => self.observer.step(|| Step::SourceCheck { why: Why::MartianSource }),
-            _ => self.show_route(&skb, None, None, false),
+            OutputError::Failed(_) | OutputError::NoSource => {
+                let by = self.host.failing_output_route(&skb.packet, skb.mark);
+                self.show_route(&skb, by, None, false);
+            }
         }
         let (outcome, why) = error.outcome();
         self.ended(skb, Reason { outcome, why, rule: None })

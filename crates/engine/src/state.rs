@@ -42,6 +42,11 @@ impl Bucket {
         Self { credit: u64::MAX, filled: now }
     }
 
+    /// An empty bucket.
+    pub(crate) fn empty(now: Instant) -> Self {
+        Self { credit: 0, filled: now }
+    }
+
     /// Takes `cost` if there is as much, after filling up to `most`.
     pub(crate) fn take(&mut self, now: Instant, cost: u64, most: u64) -> bool {
         let gained = now.0.saturating_sub(self.filled.0);

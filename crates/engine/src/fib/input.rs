@@ -60,7 +60,7 @@ impl<'a> Host<'a> {
             return martian_source;
         }
         if dst.is_broadcast() || (src.is_unspecified() && dst.is_unspecified()) {
-            return self.local_broadcast();
+            return Ok(InputRoute::Local(None));
         }
         if src.octets()[0] == 0 {
             return martian_source;
@@ -87,7 +87,7 @@ impl<'a> Host<'a> {
             Err(failed) => return Err(InputError::Unroutable(failed)),
         };
         match found.route.kind {
-            RouteType::Broadcast => return self.local_broadcast_found(found),
+            RouteType::Broadcast => return Ok(InputRoute::Local(Some(found))),
             RouteType::Local => {
                 self.validate_source(packet, mark, link, None)?;
                 return Ok(InputRoute::Local(Some(found)));
@@ -108,16 +108,6 @@ impl<'a> Host<'a> {
         let near = self.validate_source(packet, mark, link, out)?;
         let redirect = near && out == Some(link) && self.either(Family::Ip4, link, "send_redirects", true);
         Ok(InputRoute::Forward { found, redirect })
-    }
-
-    #[expect(clippy::unused_self, reason = "reads like its siblings")]
-    fn local_broadcast(&self) -> Result<InputRoute<'a>, InputError> {
-        Ok(InputRoute::Local(None))
-    }
-
-    #[expect(clippy::unused_self, reason = "reads like its siblings")]
-    fn local_broadcast_found(&self, found: Found<'a>) -> Result<InputRoute<'a>, InputError> {
-        Ok(InputRoute::Local(Some(found)))
     }
 
     /// Whether a source address can come in by a link, and whether it is directly on it

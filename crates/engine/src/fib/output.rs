@@ -7,6 +7,7 @@ use natpath_model::{Family, InterfaceName, Item, Protocol, RouteType, Scope};
 
 use super::{Failed, FlowKey, Found, address};
 use crate::host::{Host, LinkId};
+use crate::packet::Packet;
 use crate::trace::{Outcome, Why};
 
 /// Where a packet of this host's goes.
@@ -176,6 +177,22 @@ impl<'a> Host<'a> {
                 .ok_or(OutputError::NoSource)?,
         };
         Ok(OutputRoute { link, local: false, gateway: None, src, found: None })
+    }
+
+    /// The route that is an error, for a packet of this host's that has no other.
+    pub(crate) fn failing_output_route(&self, packet: &Packet, mark: u32) -> Option<Found<'a>> {
+        let key = FlowKey {
+            dst: packet.dst,
+            src: packet.src,
+            in_interface: InterfaceName::LO,
+            out_interface: None,
+            mark,
+            tos: packet.tos & 0x1e,
+            protocol: packet.protocol(),
+            ports: packet.ports(),
+            uid: None,
+        };
+        self.fib.lookup_or_why(&key).err().and_then(|(_, by)| by)
     }
 
     /// The link and next hop by which a packet to an address would leave.

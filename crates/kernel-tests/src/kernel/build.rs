@@ -160,7 +160,10 @@ fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<S
         .into_iter()
         .flat_map(|family| natpath_formats::derive::routes(&host.links, family))
         .collect();
-    for route in host.routes.iter().filter(|route| route.line != 0) {
+    // A gateway must be reachable before a route may name it, and `ip` lists the default route first.
+    let mut listed: Vec<_> = host.routes.iter().filter(|route| route.line != 0).collect();
+    listed.sort_by_key(|route| route.next_hops.iter().any(|hop| hop.gateway.is_some()));
+    for route in listed {
         let same = |other: &natpath_model::Route| {
             other.destination == route.destination
                 && other.table == route.table

@@ -1,0 +1,312 @@
+//! The engine against packets that were really sent: every probe of corpus/hosts/, through the rules that
+//! a real program made.
+//!
+//! A probe that does not come out as recorded needs a [`Cause`], and the facts decide which.
+
+mod recorded;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use natpath_engine::Session;
+use natpath_engine::trace::{Assumption, Drawn, Header, HostId, Outcome, Path, Place};
+use natpath_formats::snapshot::read_host;
+use natpath_model::{Flow, InterfaceName, Item, Network, Port, Protocol, Snapshot};
+use recorded::{Line, corpus, read_json, shown, text, texts};
+use serde_json::Value;
+
+/// Why a probe can't come out as recorded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    /// Nothing tells which ports have listeners, and nobody listened.
+    UnseenListener,
+    /// A program on the host took the connection, as predicted, and went its own way to the server.
+    UserlandProxy,
+    /// The sender's own routes were not recorded, and it had none.
+    UnseenRoute,
+    /// A packet met this construct.
+    NotModelled(String),
+    /// Sender and server are ports of one bridge of the host.
+    Bridge,
+    /// It left the host as recorded, and somebody beyond the host translated it once more.
+    TranslatedBeyond,
+    /// The host gave it a source address of the outer subnet that nobody owns, so nobody found the way
+    /// back. The engine says that the outside answers: wrong.
+    SourceOfNobody,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnseenListener => f.write_str("unseen listener"),
+            Self::UserlandProxy => f.write_str("userland proxy"),
+            Self::UnseenRoute => f.write_str("unseen route of a container"),
+            Self::NotModelled(construct) => write!(f, "not modelled: {construct}"),
+            Self::Bridge => f.write_str("bridge"),
+            Self::TranslatedBeyond => f.write_str("translated beyond the host"),
+            Self::SourceOfNobody => f.write_str("source address that nobody owns"),
+        }
+    }
+}
+
+/// A packet that was sent, and what came of it.
+struct Probe {
+    name: String,
+    from: String,
+    protocol: Protocol,
+    src: IpAddr,
+    src_port: u16,
+    dst: IpAddr,
+    dst_port: u16,
+    /// `reply`, `timeout` or the sender's error.
+    result: String,
+    /// What the server said of itself: name, own address, peer's address.
+    server: Option<Server>,
+    conntrack: Vec<Line>,
+}
+
+struct Server {
+    name: String,
+    local: (IpAddr, u16),
+    peer: (IpAddr, u16),
+}
+
+impl Probe {
+    fn read(host: &str, probe: &Value) -> Self {
+        let port = |field: &str| probe[field].as_u64().map_or(0, |port| u16::try_from(port).expect("a port"));
+        let address = |field| text(probe, field).parse().expect("an address");
+        Self {
+            name: format!("{host} {}: {}", probe["n"], text(probe, "desc")),
+            from: text(probe, "from").to_owned(),
+            protocol: text(probe, "proto").parse().expect("a protocol"),
+            src: address("src"),
+            src_port: port("sport"),
+            dst: address("dst"),
+            dst_port: port("dport"),
+            result: text(probe, "result").to_owned(),
+            server: Server::read(text(probe, "reply")),
+            conntrack: texts(&probe["conntrack"]).filter_map(Line::read).collect(),
+        }
+    }
+
+    fn flow(&self, host: &Snapshot) -> Flow {
+        let mut flow = Flow::new(self.protocol, Some(self.src), None, self.dst, self.dst_port);
+        if self.protocol.has_ports() {
+            flow.src_port = Some(self.src_port);
+        } else if let Some(own) = self.own_lines().next() {
+            flow.icmp_id = own.original().src_port;
+        }
+        let interface = |name| InterfaceName::new(name).expect("a name");
+        match self.from.as_str() {
+            "h" => flow.from = Some(host.name.clone()),
+            "w" => flow.enters = Some((host.name.clone(), interface("eth0"))),
+            "l" => flow.enters = Some((host.name.clone(), interface("eth1"))),
+            // The engine finds the interface that routes to the container.
+            _ => {}
+        }
+        flow
+    }
+
+    /// The recorded entries that the sender's own packet made.
+    fn own_lines(&self) -> impl Iterator<Item = &Line> {
+        self.conntrack.iter().filter(|line| {
+            let original = line.original();
+            (original.src, original.dst) == (self.src, self.dst)
+                && (!self.protocol.has_ports()
+                    || (original.src_port, original.dst_port) == (self.src_port, self.dst_port))
+        })
+    }
+}
+
+impl Server {
+    /// Reads `server=web local=172.17.0.2|80 peer=198.51.100.254|40001`.
+    fn read(reply: &str) -> Option<Self> {
+        let field = |key: &str| reply.split_whitespace().find_map(|word| word.strip_prefix(key));
+        let end = |key| {
+            let (address, port) = field(key)?.split_once('|')?;
+            Some((address.parse().ok()?, port.parse().ok()?))
+        };
+        Some(Self { name: field("server=")?.to_owned(), local: end("local=")?, peer: end("peer=")? })
+    }
+}
+
+/// A path in a few words, for a mismatch.
+fn told(path: &Path) -> String {
+    let result = &path.result;
+    let entries: Vec<String> = result.conntrack.iter().map(shown).collect();
+    let why = result.end.why.map_or(String::new(), |why| format!(" ({why})"));
+    format!(
+        "{}{why} at {:?} as {} → {}, works {}, broken {:?}; {}",
+        result.end.outcome,
+        result.end.at.host,
+        result.end.header.src,
+        result.end.header.dst,
+        result.works,
+        result.broken.as_ref().map(|broken| (broken.packet, broken.end.outcome, broken.end.why)),
+        entries.join("; ")
+    )
+}
+
+/// Whether the last header is what the server said, and every recorded entry of the flow is predicted.
+fn agrees(path: &Path, probe: &Probe) -> bool {
+    if probe.result != "reply" {
+        return !path.result.works;
+    }
+    let seen = probe.server.as_ref().is_none_or(|server| {
+        let Header { src, dst, .. } = path.result.end.header;
+        (src.address, dst.address) == (server.peer.0, server.local.0)
+            && within(path.drawn(src.port), src.port, server.peer.1)
+            && within(path.drawn(dst.port), dst.port, server.local.1)
+    });
+    path.result.works && seen && entries_agree(path, probe)
+}
+
+fn within(drawn: Option<Drawn>, port: Port, recorded: u16) -> bool {
+    drawn.map_or(port.value == recorded, |drawn| (drawn.low..=drawn.high).contains(&recorded))
+}
+
+/// Whether the sender's recorded entries are the predicted ones.
+fn entries_agree(path: &Path, probe: &Probe) -> bool {
+    let predicted = &path.result.conntrack;
+    probe.own_lines().all(|line| predicted.iter().any(|entry| line.is(entry, path, None)))
+        && predicted.iter().all(|entry| probe.own_lines().any(|line| line.is(entry, path, None)))
+}
+
+/// What explains that a path differs from the record, if anything does.
+fn cause(host: &Snapshot, probe: &Probe, path: &Path) -> Option<Cause> {
+    let broken = path.result.broken.as_ref().map(|broken| broken.end.outcome);
+    if [Some(path.result.end.outcome), broken].contains(&Some(Outcome::Undecided)) {
+        return undecided(path);
+    }
+    match (path.result.end.outcome, probe.result.as_str()) {
+        (Outcome::Delivered, "ECONNREFUSED") => leans_on_listeners(path).then_some(Cause::UnseenListener),
+        (Outcome::Delivered, _) if is_taken_by_proxy(host, probe, path) => Some(Cause::UserlandProxy),
+        (Outcome::Delivered, _) => stays_on_bridge(host, path).then_some(Cause::Bridge),
+        (Outcome::Left, "reply") => {
+            let server = probe.server.as_ref()?;
+            let reached = path.result.end.header.dst.address == server.local.0;
+            (reached && entries_agree(path, probe)).then_some(Cause::TranslatedBeyond)
+        }
+        (Outcome::Left, "timeout") => has_source_of_nobody(host, path).then_some(Cause::SourceOfNobody),
+        _ => None,
+    }
+}
+
+/// The construct that a path does not get past.
+fn undecided(path: &Path) -> Option<Cause> {
+    path.assumptions.iter().find_map(|assumption| match assumption {
+        Assumption::Opaque { construct, .. } => Some(Cause::NotModelled(construct.clone())),
+        _ => None,
+    })
+}
+
+fn ends_on_host(path: &Path) -> bool {
+    path.result.end.at.host == Place::Host(HostId(0))
+}
+
+/// Whether a listener was assumed where the path ends.
+fn leans_on_listeners(path: &Path) -> bool {
+    path.assumptions.iter().any(|assumption| match assumption {
+        Assumption::Missing { item: Item::Sockets, .. } => ends_on_host(path),
+        Assumption::AssumedHost { .. } => !ends_on_host(path),
+        _ => false,
+    })
+}
+
+/// Whether the recorded connection to the host is the predicted one, and the record shows a program of the
+/// host behind it: another server answered, or the program answered by a connection of its own.
+fn is_taken_by_proxy(host: &Snapshot, probe: &Probe, path: &Path) -> bool {
+    let is_of_host =
+        |address: IpAddr| host.links.iter().flat_map(|link| &link.addresses).any(|own| own.local == address);
+    if !ends_on_host(path) || !path.result.works {
+        return false;
+    }
+    match &probe.server {
+        Some(server) => server.name != "host" && entries_agree(path, probe),
+        None => probe.conntrack.iter().any(|line| {
+            let original = line.original();
+            is_of_host(original.src) && (original.dst, original.dst_port) == (probe.src, probe.src_port)
+        }),
+    }
+}
+
+/// Whether a packet leaves the host by the bridge it came in by.
+fn stays_on_bridge(host: &Snapshot, path: &Path) -> bool {
+    path.hops.iter().any(|hop| {
+        let link = hop.in_interface.and_then(|name| host.link(name));
+        hop.host == Place::Host(HostId(0))
+            && hop.in_interface == hop.out_interface
+            && link.is_some_and(|link| link.kind.as_deref() == Some("bridge"))
+    })
+}
+
+/// Whether the last source address is in the subnet of the link it left by, and not the host's.
+fn has_source_of_nobody(host: &Snapshot, path: &Path) -> bool {
+    let src = path.result.end.header.src.address;
+    let link = path.hops.last().and_then(|hop| host.link(hop.out_interface?));
+    link.is_some_and(|link| {
+        let in_subnet = |own: &natpath_model::Address| own.subnet().is_some_and(|net| net.contains(&src));
+        link.addresses.iter().any(in_subnet) && link.addresses.iter().all(|own| own.local != src)
+    })
+}
+
+/// Sends a probe through its host: as recorded (`None`), or not and why.
+fn judge(network: &Network, probe: &Probe) -> Result<Option<Cause>, String> {
+    let host = &network.hosts[0];
+    if probe.src.is_unspecified() {
+        return Ok(Some(Cause::UnseenRoute));
+    }
+    let trace = Session::new(network).trace(&probe.flow(host)).map_err(|error| error.to_string())?;
+    if trace.paths.iter().all(|path| agrees(path, probe)) {
+        return Ok(None);
+    }
+    let causes = trace.paths.iter().filter(|path| !agrees(path, probe)).map(|path| cause(host, probe, path));
+    let mut causes: Vec<Cause> = causes.collect::<Option<_>>().ok_or_else(|| {
+        let paths: Vec<String> = trace.paths.iter().map(told).collect();
+        let lines: Vec<String> = probe.conntrack.iter().map(|line| format!("\n    {line}")).collect();
+        let server = probe.server.as_ref().map(|server| (&server.name, server.local, server.peer));
+        format!(
+            "recorded {} {server:?}{}\n  predicted {}",
+            probe.result,
+            lines.concat(),
+            paths.join("\n  or ")
+        )
+    })?;
+    Ok(Some(causes.remove(0)))
+}
+
+#[test]
+fn probes_of_recorded_hosts_end_as_recorded() {
+    let mut directories: Vec<_> =
+        std::fs::read_dir(corpus("hosts")).expect("corpus/hosts").filter_map(Result::ok).collect();
+    directories.sort_by_key(std::fs::DirEntry::path);
+    let (mut probes, mut as_recorded) = (0, 0);
+    let mut causes: BTreeMap<Cause, usize> = BTreeMap::new();
+    let mut mismatches = Vec::new();
+    for directory in directories {
+        let name = directory.file_name().to_string_lossy().into_owned();
+        let host = read_host(&directory.path(), &name).expect("a host");
+        let network = Network { hosts: vec![host], ..Network::default() };
+        let list = read_json(&directory.path().join("probes.json"));
+        for probe in list.as_array().into_iter().flatten().map(|probe| Probe::read(&name, probe)) {
+            probes += 1;
+            match judge(&network, &probe) {
+                Ok(None) => as_recorded += 1,
+                Ok(Some(cause)) => {
+                    println!("{}: {cause}", probe.name);
+                    *causes.entry(cause).or_default() += 1;
+                }
+                Err(mismatch) => mismatches.push(format!("{}: {mismatch}", probe.name)),
+            }
+        }
+    }
+    let counted: Vec<String> = causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+    println!("{as_recorded} of {probes} probes as recorded, causes: {}", counted.join(", "));
+    assert!(mismatches.is_empty(), "{} mismatches\n{}", mismatches.len(), mismatches.join("\n"));
+    let counted: Vec<(String, usize)> =
+        causes.into_iter().map(|(cause, count)| (cause.to_string(), count)).collect();
+    assert_eq!((as_recorded, probes), (103, 152));
+    let expected = [].map(|(cause, count): (&str, usize)| (cause.to_owned(), count));
+    assert_eq!(counted, expected);
+}
