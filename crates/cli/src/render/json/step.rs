@@ -3,7 +3,7 @@
 mod convert;
 
 use natpath_engine::trace::{Effect, Header, Hop, Place, Step};
-use natpath_model::RuleRef;
+use natpath_model::{Endpoint, Hook, Manip, RuleRef};
 use serde::Serialize;
 
 use super::header::{PortJson, RuleJson, TupleJson};
@@ -73,7 +73,7 @@ pub(crate) enum StepJson {
     Route {
         destination: String,
         r#type: Option<&'static str>,
-        table: Option<u32>,
+        table: Option<String>,
         policy_rule: Option<u32>,
         prefix: Option<String>,
         via: Option<String>,
@@ -145,7 +145,8 @@ impl ChainName {
     }
 }
 
-/// The fields that a step changed, on one side of it; empty where it changed none.
+/// The sides that a step changed, each as a whole: address and port, for an ICMP query address and
+/// identifier. Empty where it changed none.
 #[derive(Serialize, Default)]
 pub(crate) struct Changes {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,31 +168,52 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Both sides of a change from one header to another.
-    fn between(view: &View<'_>, before: Header, after: Header) -> (Self, Self) {
-        (Self::one_side(view, before, after), Self::one_side(view, after, before))
+    /// Both ends of a change from one header to another at a hook that translates `manip`.
+    fn between(view: &View<'_>, manip: Option<Manip>, before: Header, after: Header) -> (Self, Self) {
+        if before == after {
+            return (Self::default(), Self::default());
+        }
+        Self::of_translation(view, manip, before, after)
     }
 
-    /// The fields of `this` that `other` has otherwise.
-    fn one_side(view: &View<'_>, this: Header, other: Header) -> Self {
-        let port = |this: natpath_model::Port, other| (this != other).then(|| PortJson::new(view, this));
-        let mut changes = Self {
-            src: (this.src.address != other.src.address).then(|| this.src.address.to_string()),
-            dst: (this.dst.address != other.dst.address).then(|| this.dst.address.to_string()),
-            ..Self::default()
+    /// The same, with the side that was translated also where it is as before.
+    fn of_translation(view: &View<'_>, manip: Option<Manip>, before: Header, after: Header) -> (Self, Self) {
+        let changed = |side: &Manip| {
+            let (old, new) = (endpoint(before, *side), endpoint(after, *side));
+            // An identifier is on both sides of a header, and no sign that both were translated.
+            manip == Some(*side) || old.address != new.address || before.protocol.has_ports() && old != new
         };
-        if this.protocol.is_icmp() {
-            changes.icmp_id = port(this.src.port, other.src.port);
-        } else {
-            changes.sport = port(this.src.port, other.src.port);
-            changes.dport = port(this.dst.port, other.dst.port);
+        let sides: Vec<_> = [Manip::Src, Manip::Dst].into_iter().filter(changed).collect();
+        (Self::new(view, before, &sides), Self::new(view, after, &sides))
+    }
+
+    fn new(view: &View<'_>, header: Header, sides: &[Manip]) -> Self {
+        let mut changes = Self::default();
+        for side in sides {
+            let Endpoint { address, port } = endpoint(header, *side);
+            let port = Some(PortJson::new(view, port));
+            let (to_address, to_port) = match side {
+                Manip::Src => (&mut changes.src, &mut changes.sport),
+                Manip::Dst => (&mut changes.dst, &mut changes.dport),
+            };
+            *to_address = Some(address.to_string());
+            if header.protocol.has_ports() {
+                *to_port = port;
+            } else if is_query(view, header) {
+                changes.icmp_id = port;
+            }
         }
         changes
     }
 
-    /// Both sides of what a rule did: to the header, and to what the packet carries beside it.
-    fn of_rule(view: &View<'_>, effect: Effect, before: Header, after: Header) -> (Self, Self) {
-        let (mut old, mut new) = Self::between(view, before, after);
+    /// Both ends of what a rule did: to the header, and to what the packet carries beside it.
+    fn of_rule(view: &View<'_>, hook: Hook, effect: Effect, before: Header, after: Header) -> (Self, Self) {
+        let (mut old, mut new) = match effect {
+            Effect::Dnat | Effect::Snat | Effect::Masquerade | Effect::Redirect | Effect::Netmap => {
+                Self::of_translation(view, hook.manip(), before, after)
+            }
+            _ => Self::between(view, None, before, after),
+        };
         match effect {
             Effect::Mark(from, to) => (old.mark, new.mark) = (Some(from), Some(to)),
             Effect::Connmark(from, to) => (old.connmark, new.connmark) = (Some(from), Some(to)),
@@ -200,4 +222,18 @@ impl Changes {
         }
         (old, new)
     }
+}
+
+fn endpoint(header: Header, side: Manip) -> Endpoint {
+    match side {
+        Manip::Src => header.src,
+        Manip::Dst => header.dst,
+    }
+}
+
+/// Whether an ICMP packet is one of the flow's queries, and no error: that has no identifier.
+fn is_query(view: &View<'_>, header: Header) -> bool {
+    let port = header.src.port;
+    let has_id = port.drawn.is_some() || port.value != 0 || view.flow.icmp_id == 0;
+    header.protocol.is_icmp() && view.flow.protocol.is_icmp() && has_id
 }

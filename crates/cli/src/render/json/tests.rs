@@ -49,14 +49,14 @@ fn a_double_dnat_follows_the_contract() {
         place(json!({"kind": "chain", "tried": 1, "matched": 1, "end": "rule", "rule": rule(first, 3)})),
         place(json!({
             "kind": "rule", "rule": rule(first, 3), "effect": "dnat", "target": null,
-            "before": {"dst": "198.51.100.1"}, "after": {"dst": "10.96.0.10"},
+            "before": {"dst": "198.51.100.1", "dport": 80}, "after": {"dst": "10.96.0.10", "dport": 80},
         })),
         place(json!({
             "kind": "not-reached", "rule": rule(second, 4), "why": "already-translated",
             "by": rule(first, 3),
         })),
         {
-            "kind": "route", "destination": "10.96.0.10", "type": "unicast", "table": 254,
+            "kind": "route", "destination": "10.96.0.10", "type": "unicast", "table": "main",
             "policy_rule": 32766, "prefix": "0.0.0.0/0", "via": "192.0.2.1", "dev": "eth1",
             "line": 1, "source": null, "again": false,
         },
@@ -159,23 +159,43 @@ fn what_breaks_later_says_packet_place_and_hops() {
     assert_eq!(path_of(path)["broken"], expected);
 }
 
+/// A step's `before` and `after` in the flow of `double_dnat`, or in an echo.
+fn changes(step: Step) -> (Value, Value) {
+    let mut traced = double_dnat();
+    if let Step::Rule { before, .. } | Step::Translated { before, .. } | Step::PortChanged { before, .. } =
+        step
+    {
+        traced.flow.protocol = before.protocol;
+    }
+    traced.trace.paths[0].hops[0].steps = vec![step];
+    let found = document(traced)["flows"][0]["paths"][0]["hops"][0]["steps"][0].clone();
+    (found["before"].clone(), found["after"].clone())
+}
+
 #[test]
-fn before_and_after_hold_what_changed() {
+fn before_and_after_hold_the_sides_that_changed() {
     let before = header(Protocol::TCP, "10.0.0.1:40000", "198.51.100.1:80");
-    let after = header(Protocol::TCP, "192.0.2.9:40001", "198.51.100.1:80");
-    let check = |step, expected: (Value, Value)| {
-        let mut traced = double_dnat();
-        traced.trace.paths[0].hops[0].steps = vec![step];
-        let found = document(traced)["flows"][0]["paths"][0]["hops"][0]["steps"][0].clone();
-        assert_eq!((found["before"].clone(), found["after"].clone()), expected);
-    };
-    let both = (json!({"src": "10.0.0.1", "sport": 40000}), json!({"src": "192.0.2.9", "sport": 40001}));
+    let after = header(Protocol::TCP, "192.0.2.9:40000", "198.51.100.1:80");
+    let both = (json!({"src": "10.0.0.1", "sport": 40000}), json!({"src": "192.0.2.9", "sport": 40000}));
     let hook = Hook::Postrouting;
-    check(Step::Translated { hook, manip: Manip::Src, undone: false, before, after }, both.clone());
-    check(Step::PortChanged { hook, before, after }, both);
+    assert_eq!(changes(Step::Translated { hook, manip: Manip::Src, undone: false, before, after }), both);
+    assert_eq!(changes(Step::PortChanged { hook, before, after }), both);
     let rule = rule(0);
-    let of = |effect| Step::Rule { hook, rule, effect, before, after: before };
-    check(of(Effect::Accept), (json!({}), json!({})));
-    check(of(Effect::Mark(0, 0x4000)), (json!({"mark": 0}), json!({"mark": 0x4000})));
-    check(of(Effect::Zone(Zone(3))), (json!({}), json!({"zone": 3})));
+    let of = |effect, after| changes(Step::Rule { hook, rule, effect, before, after });
+    assert_eq!(of(Effect::Snat, after), both);
+    assert_eq!(of(Effect::Masquerade, before), (both.0.clone(), both.0));
+    assert_eq!(of(Effect::Accept, before), (json!({}), json!({})));
+    assert_eq!(of(Effect::Mark(0, 0x4000), before), (json!({"mark": 0}), json!({"mark": 0x4000})));
+    assert_eq!(of(Effect::Zone(Zone(3)), before), (json!({}), json!({"zone": 3})));
+}
+
+#[test]
+fn before_and_after_of_an_echo_hold_its_identifier() {
+    let before = query(7);
+    let mut after = query(9);
+    let changed = |after| changes(Step::PortChanged { hook: Hook::Postrouting, before, after });
+    let old = json!({"src": "198.51.100.2", "icmp_id": 7});
+    assert_eq!(changed(after), (old.clone(), json!({"src": "198.51.100.2", "icmp_id": 9})));
+    after.src.address = address("192.0.2.9");
+    assert_eq!(changed(after), (old, json!({"src": "192.0.2.9", "icmp_id": 9})));
 }

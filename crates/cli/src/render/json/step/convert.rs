@@ -1,7 +1,7 @@
 //! From the engine's steps to those of the JSON.
 
 use natpath_engine::trace::{ChainEnd, Effect, NotReached, Place, RouteStep, Step};
-use natpath_model::{CtStates, Direction, Hook, Manip, RuleRef};
+use natpath_model::{CtStates, Direction, Hook, Manip, RuleRef, table_id};
 
 use super::{ChainName, Changes, EntryTuples, IcmpKind, StepJson};
 use crate::render::json::header::{RuleJson, TupleJson};
@@ -32,7 +32,7 @@ pub(super) fn step(view: &View<'_>, place: Place, step: &Step) -> StepJson {
             StepJson::Chain { hook: word(hook), chain, tried: *tried, matched: *matched, end, rule }
         }
         Step::Rule { hook, rule, effect, before, after } => {
-            let (before, after) = Changes::of_rule(view, *effect, *before, *after);
+            let (before, after) = Changes::of_rule(view, *hook, *effect, *before, *after);
             StepJson::Rule {
                 hook: word(hook),
                 chain: ChainName::of_rule(view, place, *rule),
@@ -60,7 +60,7 @@ pub(super) fn step(view: &View<'_>, place: Place, step: &Step) -> StepJson {
             StepJson::NotReached { hook: word(hook), chain, rule: rule_json(*rule), why, by }
         }
         Step::Translated { hook, manip, undone, before, after } => {
-            let (before, after) = Changes::between(view, *before, *after);
+            let (before, after) = Changes::between(view, Some(*manip), *before, *after);
             let manip = match manip {
                 Manip::Src => "src",
                 Manip::Dst => "dst",
@@ -68,7 +68,7 @@ pub(super) fn step(view: &View<'_>, place: Place, step: &Step) -> StepJson {
             StepJson::Translated { hook: word(hook), manip, undone: *undone, before, after }
         }
         Step::PortChanged { hook, before, after } => {
-            let (before, after) = Changes::between(view, *before, *after);
+            let (before, after) = Changes::between(view, hook.manip(), *before, *after);
             StepJson::PortChanged { hook: word(hook), before, after }
         }
         Step::Route(route) => route_json(route),
@@ -97,7 +97,7 @@ fn route_json(route: &RouteStep) -> StepJson {
     StepJson::Route {
         destination: route.destination.to_string(),
         r#type: found.map(|found| found.kind.name()),
-        table: found.map(|found| found.table),
+        table: found.map(|found| table_word(found.table)),
         policy_rule: found.map(|found| found.rule),
         prefix: found.map(|found| found.prefix.to_string()),
         via: found.and_then(|found| found.gateway).map(|gateway| gateway.to_string()),
@@ -105,6 +105,16 @@ fn route_json(route: &RouteStep) -> StepJson {
         line: found.map(|found| found.line).filter(|line| *line > 0),
         source: route.source.map(|source| source.to_string()),
         again: route.again,
+    }
+}
+
+/// A routing table as `ip route` names it.
+fn table_word(table: u32) -> String {
+    match table {
+        table_id::MAIN => "main".to_owned(),
+        table_id::LOCAL => "local".to_owned(),
+        table_id::DEFAULT => "default".to_owned(),
+        number => number.to_string(),
     }
 }
 
