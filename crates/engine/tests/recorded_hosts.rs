@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use natpath_engine::Session;
-use natpath_engine::trace::{Assumption, Drawn, Header, HostId, Outcome, Path, Place};
+use natpath_engine::trace::{Assumption, Drawn, Header, HostId, Outcome, Path, Place, Why};
 use natpath_formats::snapshot::read_host;
 use natpath_model::{Flow, InterfaceName, Item, Network, Port, Protocol, Snapshot};
 use recorded::{Line, corpus, read_json, shown, text, texts};
@@ -148,18 +148,35 @@ fn told(path: &Path) -> String {
     )
 }
 
-/// Whether the last header is what the server said, and every recorded entry of the flow is predicted.
+/// Whether the sender hears what was recorded, the last header is what the server said, and the sender's
+/// entries are the predicted ones.
 fn agrees(path: &Path, probe: &Probe) -> bool {
-    if probe.result != "reply" {
-        return !path.result.works;
-    }
     let seen = probe.server.as_ref().is_none_or(|server| {
         let Header { src, dst, .. } = path.result.end.header;
         (src.address, dst.address) == (server.peer.0, server.local.0)
             && within(path.drawn(src.port), src.port, server.peer.1)
             && within(path.drawn(dst.port), dst.port, server.local.1)
     });
-    path.result.works && seen && entries_agree(path, probe)
+    heard(path) == probe.result && seen && entries_agree(path, probe)
+}
+
+/// What the sender's system call says, in the words of probes.json.
+fn heard(path: &Path) -> &'static str {
+    let result = &path.result;
+    let reply = result.reply.as_ref().filter(|reply| reply.end.outcome == Outcome::Delivered);
+    match (result.end.outcome, result.end.why, reply) {
+        (Outcome::Undecided, ..) => "undecided",
+        (Outcome::LocalError, Some(Why::Errno(errno)), _) => errno,
+        _ if result.works => "reply",
+        (Outcome::Delivered | Outcome::Left, ..) | (_, _, None) => "timeout",
+        (_, _, Some(reply)) => match reply.icmp.map(|icmp| (icmp.from.is_ipv4(), icmp.kind, icmp.code)) {
+            // Linux: icmp_err_convert[] of net/ipv4/icmp.c, tab_unreach[] of net/ipv6/icmp.c.
+            None | Some((true, 3, 3) | (false, 1, 4)) => "ECONNREFUSED",
+            Some((true, 3, 0 | 6 | 9 | 11) | (false, 1, 0)) => "ENETUNREACH",
+            Some((true, 3, 1 | 7 | 8 | 10 | 12..=15) | (false, 1, 3)) => "EHOSTUNREACH",
+            Some(_) => "another error",
+        },
+    }
 }
 
 fn within(drawn: Option<Drawn>, port: Port, recorded: u16) -> bool {
@@ -304,9 +321,27 @@ fn probes_of_recorded_hosts_end_as_recorded() {
     let counted: Vec<String> = causes.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
     println!("{as_recorded} of {probes} probes as recorded, causes: {}", counted.join(", "));
     assert!(mismatches.is_empty(), "{} mismatches\n{}", mismatches.len(), mismatches.join("\n"));
-    let counted: Vec<(String, usize)> =
-        causes.into_iter().map(|(cause, count)| (cause.to_string(), count)).collect();
-    assert_eq!((as_recorded, probes), (103, 152));
-    let expected = [].map(|(cause, count): (&str, usize)| (cause.to_owned(), count));
-    assert_eq!(counted, expected);
+    // Any change shows here: fewer causes are better, and a new one needs an explanation.
+    let expected = [
+        (Cause::UnseenListener, 9),
+        (Cause::UserlandProxy, 10),
+        (Cause::UnseenRoute, 3),
+        (not_modelled("-j DNAT"), 5), // iptables-save printed "[unsupported revision]".
+        (not_modelled("-j TOS"), 8),
+        (not_modelled("-j TPROXY"), 5),
+        (not_modelled("-m limit"), 5),
+        (not_modelled("-m recent"), 1),
+        (not_modelled("-m rt"), 1),
+        (not_modelled("-m set"), 4),
+        (not_modelled("-m string"), 1),
+        (Cause::Bridge, 1),
+        (Cause::TranslatedBeyond, 1),
+        (Cause::SourceOfNobody, 1),
+    ];
+    assert_eq!(causes, BTreeMap::from(expected));
+    assert_eq!((as_recorded, probes), (97, 152));
+}
+
+fn not_modelled(construct: &str) -> Cause {
+    Cause::NotModelled(construct.to_owned())
 }
