@@ -3,7 +3,7 @@
 use crate::choice::{Choices, Pick};
 use crate::flow::{self, FlowRun, Start};
 use crate::run::State;
-use crate::trace::{Assumption, Outcome, PathResult};
+use crate::trace::{Assumption, At, Broken, End, FlowPacket, Hop, Outcome, PathResult, Reply, Step};
 use crate::world::World;
 
 /// The most runs of one flow from one history.
@@ -47,6 +47,7 @@ fn settle_doubts(leaves: Vec<Leaf>, incomplete: bool) -> Vec<Leaf> {
     if leaves.iter().all(|leaf| doubts(leaf).is_empty()) {
         return leaves;
     }
+    let same_end = leaves.windows(2).all(|pair| pair[0].run.result.end == pair[1].run.result.end);
     let mut groups: Vec<(Vec<Assumption>, Vec<Leaf>)> = Vec::new();
     for leaf in leaves {
         let doubts = doubts(&leaf);
@@ -68,13 +69,79 @@ fn settle_doubts(leaves: Vec<Leaf>, incomplete: bool) -> Vec<Leaf> {
     for leaf in &mut first {
         leaf.probability = 1.0;
         leaf.run.env.assumptions.extend(asked.clone());
-        leaf.run.result.works = false;
-        leaf.run.result.broken = None;
-        leaf.run.result.end.outcome = Outcome::Undecided;
-        leaf.run.result.end.why = None;
-        leaf.run.result.end.rule = None;
+        if same_end {
+            leave_answer_open(&mut leaf.run);
+        } else {
+            leave_open(&mut leaf.run);
+        }
     }
     first
+}
+
+/// The first packet's course is known up to the doubtful construct.
+fn leave_open(run: &mut FlowRun) {
+    let (journey, end) = doubtful_end(run);
+    if journey == 0 {
+        cut_at_doubt(&mut run.journeys[0].hops);
+    }
+    run.reply = None;
+    run.result = PathResult {
+        end,
+        reply: None,
+        works: false,
+        broken: None,
+        conntrack: Vec::new(),
+        drawn: run.result.drawn.clone(),
+    };
+}
+
+/// Only the answer, or a later packet, meets the doubtful construct.
+fn leave_answer_open(run: &mut FlowRun) {
+    let (journey, end) = doubtful_end(run);
+    let hops = run.journeys[journey].hops.clone();
+    run.result.works = false;
+    run.result.reply = Some(Reply { end: end.clone(), icmp: None, reset: false });
+    run.result.broken = Some(Broken { packet: FlowPacket::Answer, end, hops });
+}
+
+/// Where a packet first met a construct of unknown effect, with the header it had there.
+fn doubtful_end(run: &FlowRun) -> (usize, End) {
+    for (index, journey) in run.journeys.iter().enumerate() {
+        let mut header = None;
+        for hop in &journey.hops {
+            for step in &hop.steps {
+                match step {
+                    Step::Rule { after, .. }
+                    | Step::Translated { after, .. }
+                    | Step::PortChanged { after, .. } => {
+                        header = Some(*after);
+                    }
+                    Step::Assumed(_) => {
+                        let at = At { host: hop.host, interface: hop.in_interface };
+                        let header = header.unwrap_or(journey.sent);
+                        return (
+                            index,
+                            End { outcome: Outcome::Undecided, why: None, rule: None, at, header },
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    (0, End { outcome: Outcome::Undecided, why: None, rule: None, ..run.result.end.clone() })
+}
+
+/// Drops what was only assumed to follow.
+fn cut_at_doubt(hops: &mut Vec<Hop>) {
+    let doubtful = |step: &Step| matches!(step, Step::Assumed(_));
+    let Some(at) = hops.iter().position(|hop| hop.steps.iter().any(doubtful)) else { return };
+    hops.truncate(at + 1);
+    let hop = &mut hops[at];
+    let step = hop.steps.iter().position(doubtful).map_or(hop.steps.len(), |step| step + 1);
+    hop.steps.truncate(step);
+    hop.out_interface = None;
+    hop.steps.push(Step::Ended { outcome: Outcome::Undecided, why: None });
 }
 
 fn doubts(leaf: &Leaf) -> Vec<Assumption> {

@@ -38,6 +38,8 @@ pub(crate) struct Journey {
     pub(crate) cause: Option<usize>,
     pub(crate) hops: Vec<Hop>,
     pub(crate) end: Option<End>,
+    /// The header it was sent with.
+    pub(crate) sent: Header,
     /// The packet as it was at its end, or is now.
     pub(crate) packet: Packet,
 }
@@ -132,7 +134,8 @@ impl<'w, 'a> Run<'w, 'a> {
     }
 
     fn begin(&mut self, packet: Packet, role: Role, cause: Option<usize>) -> usize {
-        self.journeys.push(Journey { role, cause, hops: Vec::new(), end: None, packet });
+        let sent = packet.header();
+        self.journeys.push(Journey { role, cause, hops: Vec::new(), end: None, sent, packet });
         self.journeys.len() - 1
     }
 
@@ -235,6 +238,14 @@ impl<'w, 'a> Run<'w, 'a> {
                 .iter()
                 .filter_map(natpath_model::Address::subnet)
                 .any(|net| net.contains(&address) && net.contains(&packet.dst));
+        let nobody = behind == Behind::Beyond && self.is_nobody_on(at, packet.dst);
+        if nobody {
+            // The router out there asks for the address on the wire, and nobody answers.
+            let at = At { host: Place::Assumed(address), interface: None };
+            let (outcome, header) = (Outcome::NoNeighbor, packet.header());
+            self.finish(journey, End { outcome, why: None, rule: None, at, header });
+            return;
+        }
         if !direct || self.world.host(at.0).fib.is_local(packet.dst) {
             self.queue.push_back(Event::Receive {
                 journey,
@@ -267,6 +278,15 @@ impl<'w, 'a> Run<'w, 'a> {
                 },
             ),
         }
+    }
+
+    /// Whether an address belongs to the subnet of a link, and to nobody on it.
+    fn is_nobody_on(&self, at: WireEnd, address: IpAddr) -> bool {
+        let subnets = self.world.link(at).addresses.iter().filter_map(natpath_model::Address::subnet);
+        let on_link =
+            subnets.filter(|net| net.prefix_len() < net.max_prefix_len()).any(|net| net.contains(&address));
+        let is_sender = matches!(self.sender, Sender::Outside { address: sender, .. } if sender == address);
+        on_link && !is_sender && !self.world.takes(at, address)
     }
 
     /// Takes note of what a host did with a packet, and goes on from there.

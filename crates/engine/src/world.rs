@@ -163,6 +163,13 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Whether a host or another on its wire takes packets for an address.
+    pub(crate) fn takes(&self, at: End, address: IpAddr) -> bool {
+        self.answers_for(at, address)
+            || self.proxies(at, address)
+            || matches!(self.neighbour(at, address), Neighbour::End(_))
+    }
+
     /// Whether a host answers ARP or neighbour discovery for an address on a link: for IPv4 any address of
     /// the host's (arp_ignore 0), for IPv6 the link's own.
     fn answers_for(&self, end: End, address: IpAddr) -> bool {

@@ -14,7 +14,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
             continue;
         };
         // The packet may come by again as a new connection, and then the rule does run.
-        if evidence.ran(unreached.host, unreached.second) {
+        if evidence.translated_again(unreached) {
             continue;
         }
         let finding = finding(evidence, unreached, first, meant);

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use natpath_model::{Hook, InterfaceName, Manip, RuleRef};
 
 use crate::flow::FlowRun;
+use crate::nat::Unreached;
 use crate::run::{Journey, Sender};
 use crate::trace::{Effect, Finding, Header, Hop, HostId, Outcome, PathResult, Place, Step};
 use crate::world::World;
@@ -89,12 +90,12 @@ impl<'e, 'a> Evidence<'e, 'a> {
         found
     }
 
-    /// Whether a rule applied to the first packet on a host.
-    fn ran(&self, host: HostId, wanted: RuleRef) -> bool {
-        self.hops()
-            .filter(|(at, _)| *at == host)
-            .flat_map(|(_, hop)| &hop.steps)
-            .any(|step| matches!(step, Step::Rule { rule, .. } if *rule == wanted))
+    /// Whether the host translated the packet after all when it came by again, as a connection of its own.
+    fn translated_again(&self, unreached: &Unreached) -> bool {
+        self.hops().filter(|(at, _)| *at == unreached.host).flat_map(|(_, hop)| &hop.steps).any(|step| {
+            matches!(step, Step::Rule { hook, effect, before, .. }
+                if is_nat(*effect) && hook.manip() == Some(Manip::Dst) && before.dst == unreached.at.dst)
+        })
     }
 
     fn name(&self, host: HostId) -> &'a str {

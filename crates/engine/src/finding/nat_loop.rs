@@ -10,7 +10,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     found.extend(routing(evidence));
     for unreached in &evidence.run.env.unreached {
         let (NotReached::TranslatedBy(first), None) = (unreached.why, unreached.meant) else { continue };
-        if evidence.ran(unreached.host, unreached.second) {
+        if evidence.translated_again(unreached) {
             continue;
         }
         let finding = Finding {
