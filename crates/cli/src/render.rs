@@ -4,5 +4,6 @@
 mod fixture;
 pub(crate) mod json;
 pub(crate) mod miss;
+pub(crate) mod odds;
 pub(crate) mod text;
 pub(crate) mod view;

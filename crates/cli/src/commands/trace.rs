@@ -1,6 +1,6 @@
 //! `natpath trace`: reads a network and flows, has the engine trace them, prints the answer.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -128,11 +128,23 @@ fn print(network: &Network, traces: &[Traced], arguments: &TraceArguments) -> Re
     if arguments.json {
         json::write(&mut bytes, network, traces, arguments.verbose)?;
     } else {
-        bytes = text::render(network, traces, arguments.verbose).into_bytes();
+        let layout = text::Layout { verbose: arguments.verbose, width: width() };
+        bytes = text::render(network, traces, layout).into_bytes();
     }
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("stdout can't be written"),
     }
+}
+
+/// The columns to keep to: those of the terminal, but no more than read well; `None` for a terminal that
+/// does not say.
+fn width() -> Option<usize> {
+    const WIDEST: usize = 100;
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return Some(WIDEST);
+    }
+    terminal_size::terminal_size_of(stdout).map(|(columns, _)| usize::from(columns.0).min(WIDEST))
 }

@@ -50,8 +50,8 @@ struct FlowJson {
 
 impl FlowJson {
     fn new(network: &Network, traced: &Traced, verbose: bool) -> Self {
-        let views: Vec<_> =
-            traced.trace.paths.iter().map(|path| View { network, flow: &traced.flow, path }).collect();
+        let view = |path| View { network, flow: &traced.flow, path, earlier: &[] };
+        let views: Vec<_> = traced.trace.paths.iter().map(view).collect();
         Self {
             flow: views.first().map(|view| TupleJson::new(view, traced.trace.sent)),
             paths: views.iter().map(|view| PathJson::new(view, verbose)).collect(),

@@ -10,24 +10,32 @@
 //! ```
 
 mod assumed;
+mod calls;
+mod laps;
 mod lines;
 mod paths;
 mod phase;
+mod quiet;
+mod step;
 mod style;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod verdict;
 mod words;
+mod wrap;
 
 use std::fmt::Write;
 
-use natpath_engine::trace::{Hop, Path, Place};
+use natpath_engine::trace::{Assumption, Broken, Hop, Path, Place};
 use natpath_model::Network;
 
+use self::laps::Laps;
 use self::lines::{Line, lines};
 use self::phase::Depth;
 use self::style::{bad, bold, dim, good, note};
-use self::verdict::{Tone, Verdict, leaves_for_nobody, verdict};
+use self::verdict::{Fix, Tone, Verdict, leaves_for_nobody, verdict};
+use self::wrap::wrapped;
 use crate::render::view::{Traced, View};
 
 /// The column at which the label of a phase begins.
@@ -35,15 +43,29 @@ const INDENT: usize = 5;
 /// The narrowest and the widest column of labels.
 const LABEL: (usize, usize) = (18, 40);
 
+/// The column at which the sentences of a judgement begin.
+const JUDGEMENT: usize = 9;
+
+/// How the text is to look.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    /// Whether every rule that was tried is shown.
+    pub(crate) verbose: bool,
+    /// The columns that lines are to keep to, where it is for us to break them.
+    pub(crate) width: Option<usize>,
+}
+
 /// All flows as text, with colours.
-pub(crate) fn render(network: &Network, traces: &[Traced], verbose: bool) -> String {
+pub(crate) fn render(network: &Network, traces: &[Traced], layout: Layout) -> String {
     let mut out = String::new();
-    for (number, traced) in (1..).zip(traces) {
-        if number > 1 {
+    for (index, traced) in traces.iter().enumerate() {
+        if index > 0 {
             out += "\n";
         }
-        let number = (traces.len() > 1).then_some(number);
-        flow(&mut out, network, traced, number, verbose);
+        let number = (traces.len() > 1).then_some(index + 1);
+        let Traced { flow: asked, trace, .. } = traced;
+        let view = |path| View { network, flow: asked, path, earlier: &traces[..index] };
+        flow(&mut out, &trace.paths.iter().map(view).collect::<Vec<_>>(), traced, number, layout);
     }
     if traces.len() > 1 {
         let works = traces.iter().filter(|traced| traced.works());
@@ -53,9 +75,8 @@ pub(crate) fn render(network: &Network, traces: &[Traced], verbose: bool) -> Str
     out
 }
 
-fn flow(out: &mut String, network: &Network, traced: &Traced, number: Option<usize>, verbose: bool) {
-    let Traced { flow, text, trace } = traced;
-    let views: Vec<_> = trace.paths.iter().map(|path| View { network, flow, path }).collect();
+fn flow(out: &mut String, views: &[View<'_>], traced: &Traced, number: Option<usize>, layout: Layout) {
+    let Traced { text, trace, .. } = traced;
     let Some(first) = views.first() else { return };
     let title = match number {
         Some(number) => format!("flow {number}   {}", first.header(trace.sent)),
@@ -65,18 +86,18 @@ fn flow(out: &mut String, network: &Network, traced: &Traced, number: Option<usi
     let options = if options.is_empty() { String::new() } else { dim(&format!("   {}", options.join(" "))) };
     _ = writeln!(out, "{}{options}", bold(&title));
     if views.len() > 1 {
-        paths::table(out, &views);
+        paths::table(out, views);
     }
     let mut alike = 0;
     for (index, view) in views.iter().enumerate() {
-        if !verbose && index > 0 && paths::differ_in_endpoint_only(&views[0], view) {
+        if !layout.verbose && index > 0 && paths::differ_in_endpoint_only(&views[0], view) {
             alike += 1;
             continue;
         }
         if views.len() > 1 {
             _ = writeln!(out, "\n{}", bold(&format!("path {}", view.path.id)));
         }
-        path(out, view, verbose);
+        path(out, view, layout);
     }
     if alike > 0 {
         let paths = words::count(alike, "more path goes", "more paths go");
@@ -84,20 +105,21 @@ fn flow(out: &mut String, network: &Network, traced: &Traced, number: Option<usi
     }
 }
 
-fn path(out: &mut String, view: &View<'_>, verbose: bool) {
+fn path(out: &mut String, view: &View<'_>, layout: Layout) {
     let (there, back) =
-        if verbose { (Depth::Verbose, Depth::Verbose) } else { (Depth::Normal, Depth::Brief) };
+        if layout.verbose { (Depth::Verbose, Depth::Verbose) } else { (Depth::Normal, Depth::Brief) };
     let Path { hops, reply_hops, result, .. } = view.path;
     let mut sections = vec![Section::new(view, String::new(), hops, there)];
     if !leaves_for_nobody(view) {
         sections.push(Section::new(view, "and back".to_owned(), reply_hops, back));
     }
-    if let Some(broken) = result.broken.as_ref().filter(|broken| broken.hops != *reply_hops) {
+    let is_new = |broken: &&Broken| broken.hops != *reply_hops && broken.hops != *hops;
+    if let Some(broken) = result.broken.as_ref().filter(is_new) {
         let title = format!("then the {}", broken.packet.word());
         sections.push(Section::new(view, title, &broken.hops, back));
     }
-    write_sections(out, view, &sections);
-    judgement(out, view, &verdict(view));
+    write_sections(out, view, &sections, layout.width);
+    judgement(out, view, &verdict(view), layout.width);
 }
 
 /// The hops of one packet with their lines.
@@ -113,29 +135,46 @@ impl<'a> Section<'a> {
 }
 
 /// Writes hops under their titles, with one column of labels and one count of phases for all.
-fn write_sections(out: &mut String, view: &View<'_>, sections: &[Section<'_>]) {
+fn write_sections(out: &mut String, view: &View<'_>, sections: &[Section<'_>], width: Option<usize>) {
     let all = sections.iter().flat_map(|section| &section.hops).flat_map(|(_, lines)| lines);
-    let width = all.map(|line| line.label.chars().count()).max().unwrap_or(0).clamp(LABEL.0, LABEL.1);
+    let labels = all.map(|line| line.label.chars().count()).max().unwrap_or(0).clamp(LABEL.0, LABEL.1);
     let mut number = 0;
     for Section { title, hops } in sections.iter().filter(|section| !section.hops.is_empty()) {
         if !title.is_empty() {
             _ = writeln!(out, "{}", bold(title));
         }
-        for (hop, lines) in hops {
+        let seen: Vec<_> =
+            hops.iter().map(|(hop, lines)| (hop.host, hop.in_interface, hop.out_interface, lines)).collect();
+        let laps = Laps::find(&seen);
+        for (index, (hop, lines)) in hops.iter().enumerate() {
+            if let Some(laps) = &laps
+                && (laps.told()..laps.end()).contains(&index)
+            {
+                if index == laps.told() {
+                    let again = words::count(laps.count - 1, "time", "times");
+                    _ = writeln!(out, "{}", dim(&format!("the same way {again} more")));
+                }
+                continue;
+            }
             _ = writeln!(out, "{}", heading(view, hop));
             for line in lines {
                 number += usize::from(line.numbered);
                 let count = if line.numbered { number.to_string() } else { String::new() };
-                write_line(out, &count, line, width);
+                write_line(out, &count, line, labels, width);
             }
         }
     }
 }
 
-fn write_line(out: &mut String, count: &str, line: &Line, width: usize) {
-    _ = writeln!(out, "{count:>3}  {:<width$}  {}", line.label, line.text);
-    for below in &line.below {
-        _ = writeln!(out, "{:indent$}{below}", "", indent = INDENT + width + 2);
+fn write_line(out: &mut String, count: &str, line: &Line, labels: usize, width: Option<usize>) {
+    let begin = INDENT + labels.max(line.label.chars().count()) + 2;
+    _ = writeln!(out, "{count:>3}  {:<labels$}  {}", line.label, wrapped(&line.text, begin, width));
+    let begin = INDENT + labels + 2;
+    for by in &line.by {
+        _ = writeln!(out, "{:begin$}{}", "", wrapped(by, begin, width));
+    }
+    if let Some(rule) = &line.rule {
+        _ = writeln!(out, "{:begin$}{rule}", "");
     }
 }
 
@@ -152,20 +191,33 @@ fn heading(view: &View<'_>, hop: &Hop) -> String {
     format!("{}  {way}", bold(&view.place(hop.host))).trim_end().to_owned()
 }
 
-fn judgement(out: &mut String, view: &View<'_>, verdict: &Verdict) {
+fn judgement(out: &mut String, view: &View<'_>, verdict: &Verdict, width: Option<usize>) {
     let paint = match verdict.tone {
         Tone::Works => good,
         Tone::Fails => bad,
         Tone::Undecided => note,
     };
-    _ = writeln!(out, "{}  {}", paint("VERDICT"), paint(&verdict.text));
+    let mut say = |label: &str, paint_label: fn(&str) -> String, text: &str| {
+        let padding = " ".repeat(JUDGEMENT - label.len());
+        _ = writeln!(out, "{}{padding}{text}", paint_label(label));
+    };
+    let broken = |text: &str| wrapped(text, JUDGEMENT, width);
+    say("VERDICT", paint, &paint(&broken(&verdict.text)));
+    // A fault that does no harm to this flow is no cause of anything.
+    let label = if verdict.tone == Tone::Works { "NOTE" } else { "BECAUSE" };
     for because in &verdict.because {
-        _ = writeln!(out, "{}  {because}", bold("BECAUSE"));
+        say(label, bold, &broken(because));
     }
     for fix in &verdict.fix {
-        _ = writeln!(out, "{}      {fix}", bold("FIX"));
+        match fix {
+            // A command stays on one line, to be copied.
+            Fix::Command(command) => say("FIX", bold, command),
+            Fix::Advice(advice) => say("FIX", bold, &broken(advice)),
+        }
     }
-    for assumption in assumed::lines(&view.path.assumptions, leaves_for_nobody(view)) {
-        _ = writeln!(out, "{}", dim(&format!("ASSUMED  {assumption}")));
+    let is_told = |assumption: &&Assumption| verdict.tone == Tone::Undecided && assumed::is_open(assumption);
+    let rest: Vec<_> = view.path.assumptions.iter().filter(|one| !is_told(one)).cloned().collect();
+    for assumption in assumed::lines(&rest, leaves_for_nobody(view)) {
+        say("ASSUMED", dim, &dim(&broken(&assumption)));
     }
 }

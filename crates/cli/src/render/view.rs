@@ -1,10 +1,10 @@
 //! A path seen together with its network: what the engine numbers (hosts, rules, draws) gets its name here.
 
 use natpath_engine::trace::{Drawn, FlowTrace, Header, HostId, Path, Place};
-use natpath_model::{Flow, Network, Port, RuleRef, Snapshot, Table};
+use natpath_model::{Chain, ChainKind, Flow, Network, Port, RuleRef, Snapshot, Table};
 
 /// A flow that was traced.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Traced {
     /// What was asked.
     pub(crate) flow: Flow,
@@ -31,6 +31,8 @@ pub(crate) struct View<'a> {
     pub(crate) flow: &'a Flow,
     /// The path.
     pub(crate) path: &'a Path,
+    /// The flows that were traced before, over the same state.
+    pub(crate) earlier: &'a [Traced],
 }
 
 /// A rule with its surroundings.
@@ -46,6 +48,8 @@ pub(crate) struct RuleView<'a> {
     pub(crate) number: u32,
     /// The rule.
     pub(crate) rule: &'a natpath_model::Rule,
+    /// Its chain.
+    pub(crate) chain: &'a Chain,
     /// Its table.
     pub(crate) table: &'a Table,
 }
@@ -86,7 +90,7 @@ impl<'a> View<'a> {
         let rule = chain.rules.get(at.rule as usize)?;
         let file = host.files.get(usize::from(rule.origin.file.0)).map_or("", |file| file.name.as_str());
         let (text, line, number) = (host.text(&rule.origin), rule.origin.line, at.rule + 1);
-        Some(RuleView { text, file, line, number, rule, table })
+        Some(RuleView { text, file, line, number, rule, chain, table })
     }
 
     /// The interval of a drawn port; that of its one known value where the path does not list the draw.
@@ -96,7 +100,7 @@ impl<'a> View<'a> {
     }
 
     /// A port or identifier as a reader sees it: `{1024-65535}` for one drawn by chance.
-    fn number(&self, port: Port) -> String {
+    pub(crate) fn number(&self, port: Port) -> String {
         match self.drawn(port) {
             Some(drawn) => format!("{{{}-{}}}", drawn.low, drawn.high),
             None => port.value.to_string(),
@@ -110,9 +114,14 @@ impl<'a> View<'a> {
         if ephemeral { "*".to_owned() } else { self.number(port) }
     }
 
-    /// The source of a header: address, and port where the protocol has one.
+    /// The source of a header: address, and port where the protocol has one; `-` where the kernel was to
+    /// choose and did not.
     pub(crate) fn src(&self, header: Header) -> String {
-        self.endpoint(header, header.src)
+        match (header.src.address.is_unspecified() && self.flow.src.is_none(), self.flow.src_port) {
+            (true, None) => "-".to_owned(),
+            (true, Some(port)) => format!("-:{port}"),
+            (false, _) => self.endpoint(header, header.src),
+        }
     }
 
     /// The destination of a header.
@@ -141,6 +150,11 @@ impl<'a> View<'a> {
 }
 
 impl RuleView<'_> {
+    /// Whether a hook calls its chain.
+    pub(crate) fn is_in_base_chain(&self) -> bool {
+        matches!(self.chain.kind, ChainKind::Base { .. })
+    }
+
     /// Where the rule stands: `iptables-save:12`.
     pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.file, self.line)
@@ -158,7 +172,7 @@ mod tests {
         let (network, mut traced) = (network(), double_dnat());
         let sent = traced.trace.sent;
         let check = |flow: &Flow, expected: &str| {
-            let view = View { network: &network, flow, path: &traced.trace.paths[0] };
+            let view = View { network: &network, flow, path: &traced.trace.paths[0], earlier: &[] };
             assert_eq!(view.header(sent), format!("tcp {expected} → 198.51.100.1:80"));
         };
         check(&traced.flow, "198.51.100.2:*");

@@ -1,8 +1,8 @@
 //! The steps of a hop gathered into phases: all that happens in one base chain is one phase, quiet chains
 //! of one hook are one phase together, and every other step that is worth a line is one of its own.
 
-use natpath_engine::trace::{Assumption, ChainEnd, Effect, Hop, Outcome, Step};
-use natpath_model::{CtStates, Hook, RouteType};
+use natpath_engine::trace::{Assumption, ChainEnd, Effect, Hop, Outcome, Step, Why};
+use natpath_model::{CtStates, Hook, RouteType, RuleRef};
 
 /// How much of a hop is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +53,17 @@ impl ChainPhase<'_> {
         matches!(self.summary, Some(Step::Chain { end: ChainEnd::PolicyDrop, .. }))
     }
 
+    /// The rule that ended the walk and of which no step tells: a translation that was not set up.
+    pub(crate) fn decided_in_silence(&self) -> Option<RuleRef> {
+        let Some(Step::Chain { end: ChainEnd::Rule(at), .. }) = self.summary else { return None };
+        let told = |step: &&Step| matches!(step, Step::Rule { rule, .. } if rule == at);
+        (!self.rules.iter().any(told)).then_some(*at)
+    }
+
     fn is_quiet(&self, depth: Depth) -> bool {
         depth != Depth::Verbose
             && !self.dropped_by_policy()
+            && self.decided_in_silence().is_none()
             && !self.rules.iter().any(|step| is_worth_a_line(step, depth))
     }
 }
@@ -158,11 +166,11 @@ fn is_shown(step: &Step, hop: &Hop, depth: Depth) -> bool {
             odd || (depth == Depth::Normal && entry.is_some())
         }
         Step::Route(route) => {
-            let plain = route.found.as_ref().map(|found| found.kind);
-            depth == Depth::Normal || !matches!(plain, Some(RouteType::Unicast | RouteType::Local))
+            let kind = route.found.as_ref().map(|found| found.kind);
+            depth == Depth::Normal || !matches!(kind, Some(RouteType::Unicast | RouteType::Local))
         }
         Step::Socket { .. } => depth == Depth::Normal,
-        Step::Ended { outcome, .. } => !is_said_already(hop, *outcome),
+        Step::Ended { outcome, why } => !is_said_already(hop, *outcome, *why),
         Step::Ttl(_) | Step::Confirmed { .. } => false,
         // An ICMP error of this host's has nothing to translate but the header it quotes.
         Step::Translated { before, after, .. } => before != after,
@@ -174,13 +182,31 @@ fn is_shown(step: &Step, hop: &Hop, depth: Depth) -> bool {
 }
 
 /// Whether another step of the hop says how the packet ended.
-fn is_said_already(hop: &Hop, outcome: Outcome) -> bool {
+fn is_said_already(hop: &Hop, outcome: Outcome, why: Option<Why>) -> bool {
+    let is_doubt = |step: &Step| matches!(step, Step::Assumed(_));
     matches!(outcome, Outcome::Delivered | Outcome::NoListener)
+        || outcome == Outcome::Undecided && hop.steps.iter().any(is_doubt)
         || hop.steps.iter().any(|step| match step {
             Step::Rule { effect, .. } => matches!(effect, Effect::Drop | Effect::Reject),
-            Step::Chain { end, .. } => matches!(end, ChainEnd::PolicyDrop),
-            Step::SourceCheck { .. } => true,
-            Step::Route(route) => route.found.is_none() && outcome == Outcome::NoRoute,
+            Step::Chain { end: ChainEnd::PolicyDrop, .. } => true,
+            Step::Chain { end: ChainEnd::Rule(_), .. } => why == Some(Why::RedirectNoAddress),
+            Step::SourceCheck { .. } | Step::Answered { .. } => true,
+            Step::Route(route) => match &route.found {
+                None => outcome == Outcome::NoRoute || why.is_some(),
+                Some(found) => {
+                    let refused = matches!(why, Some(Why::RouteType | Why::Errno("EINVAL" | "EACCES")));
+                    (refused || outcome == Outcome::NoRoute)
+                        && !matches!(found.kind, RouteType::Unicast | RouteType::Local)
+                }
+            },
             _ => false,
         })
+}
+
+/// How the packet ended in a hop, if it did.
+pub(crate) fn end(hop: &Hop) -> Option<(Outcome, Option<Why>)> {
+    hop.steps.iter().rev().find_map(|step| match step {
+        Step::Ended { outcome, why } => Some((*outcome, *why)),
+        _ => None,
+    })
 }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use natpath_engine::trace::{Outcome, RouteStep};
-use natpath_model::{Backend, CtStates, RouteType, Table, table_id};
+use natpath_engine::trace::{Outcome, RouteStep, Why};
+use natpath_model::{Backend, CtStates, InterfaceName, RouteType, Table, table_id};
 
 /// What an ICMP error says (IANA "ICMP Parameters" and "ICMPv6 Parameters").
 pub(crate) fn icmp_error(from: IpAddr, kind: u8, code: u8) -> &'static str {
@@ -28,19 +28,59 @@ pub(crate) fn icmp_error(from: IpAddr, kind: u8, code: u8) -> &'static str {
 }
 
 /// How a packet ended, where no other line says it.
-pub(crate) fn ended(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Delivered => "delivered",
-        Outcome::NoListener => "nobody listens",
-        Outcome::Dropped => "dropped",
-        Outcome::Rejected => "rejected",
-        Outcome::NoRoute => "no route",
-        Outcome::NoNeighbor => "nobody on the link owns the address",
-        Outcome::TtlExceeded => "time to live exceeded",
-        Outcome::TooBig => "too big for the link",
-        Outcome::LocalError => "the send fails",
-        Outcome::Left => "leaves the recorded hosts",
-        Outcome::Undecided => "undecided",
+pub(crate) fn ended(outcome: Outcome, why: Option<Why>) -> String {
+    let words = match (outcome, why) {
+        (Outcome::Dropped, Some(why)) => dropped(why),
+        (Outcome::LocalError, Some(Why::Errno("EMSGSIZE"))) => "too big for the link, the send fails",
+        (Outcome::LocalError, Some(Why::Errno("EADDRNOTAVAIL"))) => "no address to send from",
+        (Outcome::LocalError, Some(why)) => return format!("the send fails with {}", why.word()),
+        (Outcome::Delivered, _) => "delivered",
+        (Outcome::NoListener, _) => "nobody listens",
+        (Outcome::Dropped, None) => "dropped",
+        (Outcome::Rejected, _) => "rejected",
+        (Outcome::NoRoute, _) => "no route",
+        (Outcome::NoNeighbor, _) => "nobody on the link owns the address",
+        (Outcome::TtlExceeded, _) => "its time to live runs out here",
+        (Outcome::TooBig, _) => "too big for the next link, and not to be fragmented",
+        (Outcome::LocalError, None) => "the send fails",
+        (Outcome::Left, _) => "leaves the recorded hosts",
+        (Outcome::Undecided, _) => "undecided from here on",
+    };
+    words.to_owned()
+}
+
+fn dropped(why: Why) -> &'static str {
+    match why {
+        Why::Rule => "a rule drops it",
+        Why::Policy => "a chain's policy drops it",
+        Why::RpFilter => "dropped by rp_filter",
+        Why::MartianSource => "dropped: a source that can't be",
+        Why::MartianDestination => "dropped: no packet may go there",
+        Why::NoForwarding => "dropped: this host does not forward",
+        Why::NoPorts => "dropped: no port is free for the translation",
+        Why::RedirectNoAddress => "dropped: the interface has no address to translate to",
+        Why::Invalid => "dropped: the packet is faulty",
+        // The kernel's rule for masquerade: the route changed under the connection.
+        Why::RouteType => "dropped: the connection was masqueraded for another interface",
+        Why::WrongSource => "dropped: nobody asked this source",
+        Why::Errno(_) => "dropped",
+    }
+}
+
+/// What the check of a packet's addresses found.
+pub(crate) fn source_check(why: Why, came_in: Option<InterfaceName>) -> String {
+    match (why, came_in) {
+        (Why::RpFilter, Some(interface)) => {
+            format!("dropped by rp_filter: the way back is not by {interface}")
+        }
+        (Why::MartianSource, Some(interface)) => {
+            format!("dropped: a packet with this source can't come in by {interface}")
+        }
+        (Why::MartianSource, None) => "refused: nothing may leave here with this source".to_owned(),
+        (Why::MartianDestination, Some(interface)) => {
+            format!("dropped: nothing that comes in by {interface} may go there")
+        }
+        (why, _) => dropped(why).to_owned(),
     }
 }
 
@@ -48,9 +88,14 @@ pub(crate) fn ended(outcome: Outcome) -> &'static str {
 pub(crate) fn route(step: &RouteStep) -> String {
     let destination = step.destination;
     let Some(found) = &step.found else { return format!("no route to {destination}") };
+    let prefix = if found.prefix.prefix_len() == 0 { "default".to_owned() } else { found.prefix.to_string() };
+    let place = format!("({}, {prefix})", table_name(found.table));
     let mut text = match found.kind {
         RouteType::Local => return format!("{destination} is an address of this host"),
         RouteType::Unicast => destination.to_string(),
+        RouteType::Blackhole => return format!("{destination}: a blackhole route discards it  {place}"),
+        RouteType::Unreachable => return format!("{destination}: an unreachable route  {place}"),
+        RouteType::Prohibit => return format!("{destination}: a prohibit route refuses it  {place}"),
         kind => format!("{} {destination}", kind.name()),
     };
     if let Some(gateway) = found.gateway {
@@ -59,9 +104,7 @@ pub(crate) fn route(step: &RouteStep) -> String {
     if let Some(interface) = found.interface {
         text += &format!(" dev {interface}");
     }
-    let prefix = if found.prefix.prefix_len() == 0 { "default".to_owned() } else { found.prefix.to_string() };
-    text += &format!("  ({}, {prefix})", table_name(found.table));
-    text
+    format!("{text}  {place}")
 }
 
 fn table_name(table: u32) -> String {
@@ -102,6 +145,16 @@ pub(crate) fn percent(probability: f64) -> String {
 /// A count with its noun.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// `a, b and c`.
+pub(crate) fn listed(words: &[impl AsRef<str>]) -> String {
+    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, _)) => (*last).to_owned(),
+        None => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! The words for every way a path can end.
 
 use natpath_engine::trace::{
-    At, Broken, End, Finding, FlowPacket, IcmpError, Outcome, Path, Place, Reply, Why,
+    Assumption, At, Broken, Effect, End, Finding, FlowPacket, Hop, IcmpError, Outcome, Path, Place, Reply,
+    RouteStep, Step, Why,
 };
-use natpath_model::Protocol;
+use natpath_model::{Hook, Protocol};
 
 use super::*;
 use crate::render::fixture::{self, ROUTER, address, double_dnat, header, network, rule};
+use crate::render::text::wrap::GLUE;
 
 const THERE: &str = "10.244.1.5:8080";
 
@@ -34,15 +36,13 @@ fn answer(outcome: Outcome, why: Option<Why>) -> Reply {
 fn says(path: &Path, tone: Tone, expected: &str) {
     let traced = double_dnat();
     let network = network();
-    let found = verdict(&View { network: &network, flow: &traced.flow, path });
+    let found = verdict(&View { network: &network, flow: &traced.flow, path, earlier: &[] });
     assert_eq!((found.text.as_str(), found.tone), (expected, tone));
 }
 
 #[test]
 fn every_end_of_the_first_packet_has_its_words() {
-    use Outcome::{
-        Dropped, Left, LocalError, NoListener, NoNeighbor, NoRoute, Rejected, TooBig, TtlExceeded, Undecided,
-    };
+    use Outcome::{Dropped, Left, NoListener, NoNeighbor, NoRoute, Rejected, TooBig, TtlExceeded, Undecided};
     let reset = Reply { reset: true, ..answer(Outcome::Delivered, None) };
     let check = |outcome, why, reply: Option<Reply>, expected: &str| {
         let mut path = fixture::path(end(Protocol::TCP, outcome, why));
@@ -65,23 +65,23 @@ fn every_end_of_the_first_packet_has_its_words() {
         (
             Dropped,
             Some(Why::RpFilter),
-            "router drops it by rp_filter: the route back to 198.51.100.2 does not lead out of eth1",
+            "router drops it by rp_filter: the way back to 198.51.100.2 is not by eth1",
         ),
         (
             Dropped,
             Some(Why::MartianSource),
-            "router drops it: source 198.51.100.2 cannot come in by eth1 (martian source)",
+            "router drops it: source 198.51.100.2 can't come in by eth1 (martian source)",
         ),
         (
             Dropped,
             Some(Why::MartianDestination),
-            "router drops it: destination 10.244.1.5 cannot be routed there (martian destination)",
+            "router drops it: nothing that comes in by eth1 may go to 10.244.1.5 (martian destination)",
         ),
         (Dropped, Some(Why::NoForwarding), "router does not forward packets (ip forwarding is off)"),
         (Dropped, Some(Why::NoPorts), "router finds no free port for the translation"),
         (Dropped, Some(Why::RedirectNoAddress), "router eth1 has no address to translate to"),
         (Dropped, Some(Why::Invalid), "router drops it as invalid"),
-        (Dropped, Some(Why::RouteType), "a route of router discards it"),
+        (Dropped, Some(Why::RouteType), "no recorded host owns 10.244.1.5, a route of router discards it"),
         (NoNeighbor, None, "nobody owns 10.244.1.5"),
         (Left, None, "the packet leaves router by eth1 for 10.244.1.5:8080"),
     ];
@@ -96,11 +96,17 @@ fn every_end_of_the_first_packet_has_its_words() {
         Some(icmp(3, 13)),
         &format!("{prohibited}: a rule of router rejects it"),
     );
-    let by_route = format!("{prohibited}: a prohibit route of router rejects it");
+    let by_route =
+        format!("{prohibited}: no recorded host owns 10.244.1.5, a prohibit route of router rejects it");
     check(Rejected, Some(Why::RouteType), Some(icmp(3, 13)), &by_route);
     check(Rejected, Some(Why::Rule), Some(reset), "connection refused: a rule of router rejects it");
     let errors = [
-        (NoRoute, (3, 0), "network unreachable", "router has no route to 10.244.1.5"),
+        (
+            NoRoute,
+            (3, 0),
+            "network unreachable",
+            "no recorded host owns 10.244.1.5, router has no route to it",
+        ),
         (NoNeighbor, (3, 1), "host unreachable", "nobody owns 10.244.1.5"),
         (TtlExceeded, (11, 0), "time exceeded", "its time to live runs out at router"),
         (TooBig, (3, 4), "fragmentation needed", "it is too big for router eth1 and must not be fragmented"),
@@ -109,8 +115,8 @@ fn every_end_of_the_first_packet_has_its_words() {
         let expected = format!("client gets \"{words}\" from 198.51.100.1: {cause}");
         check(outcome, None, Some(icmp(kind, code)), &expected);
     }
-    check(LocalError, Some(Why::Errno("EINVAL")), None, "the client's own send fails with EINVAL");
-    check(Undecided, None, None, "cannot be told: router meets what natpath cannot decide");
+    let what = "can't be told: it depends on what router does, which natpath can't decide";
+    check(Undecided, None, None, what);
 }
 
 #[test]
@@ -159,7 +165,7 @@ fn what_leaves_is_judged_by_its_findings() {
         says(&path, Tone::Fails, expected);
     };
     for code in ["dead-dnat", "virtual-target"] {
-        let expected = "client times out: nobody owns 10.244.1.5; the packet leaves router by eth1";
+        let expected = "client times out: nobody owns 10.244.1.5, the packet leaves router by eth1";
         check(Some(code), None, expected);
     }
     check(
@@ -211,12 +217,84 @@ fn because_and_fix_come_from_findings_or_from_the_rule_that_decided() {
     let traced = double_dnat();
     let mut path = fixture::path(end(Protocol::TCP, Outcome::Dropped, Some(Why::Rule)));
     path.result.end.rule = Some((ROUTER, rule(1)));
-    let judge = |path: &Path| verdict(&View { network: &network, flow: &traced.flow, path });
+    let judge = |path: &Path| verdict(&View { network: &network, flow: &traced.flow, path, earlier: &[] });
     let found = judge(&path);
     assert!(found.because[0].starts_with("router iptables-save:4: -A PREROUTING -d 10.96.0.10/32"));
     assert!(found.fix.is_empty());
 
     path.findings = vec![finding("forward-dropped")];
     let found = judge(&path);
-    assert_eq!((found.because, found.fix), (vec!["forward-dropped".into()], vec!["help".into()]));
+    assert_eq!(found.because, ["forward-dropped (iptables-save:3)"]);
+    assert_eq!(found.fix, [Fix::Advice("help".into())]);
+
+    path.findings[0].headline = "iptables-save:3 is followed by iptables-save:34".into();
+    path.findings[0].rules.push(rule(1));
+    let found = judge(&path);
+    assert_eq!(found.because, ["iptables-save:3 is followed by iptables-save:34 (iptables-save:4)"]);
+}
+
+/// A path that ends on the host that sends.
+fn unsent(end: End, steps: Vec<Step>) -> Path {
+    let (in_interface, out_interface) = (None, None);
+    let hops = vec![Hop { host: Place::Host(ROUTER), in_interface, out_interface, steps }];
+    Path { hops, ..fixture::path(end) }
+}
+
+#[test]
+fn a_send_that_fails_is_no_timeout() {
+    let check = |protocol, outcome, why: Option<&'static str>, steps, expected: &str| {
+        let end = end(protocol, outcome, why.map(Why::Errno));
+        says(&unsent(end, steps), Tone::Fails, &format!("router can't send: {expected}"));
+    };
+    let (tcp, udp) = (Protocol::TCP, Protocol::UDP);
+    let no_route = "no recorded host owns 10.244.1.5, no route to it";
+    check(tcp, Outcome::NoRoute, None, vec![], &format!("{no_route} (connect says ENETUNREACH)"));
+    check(udp, Outcome::NoRoute, None, vec![], &format!("{no_route} (sendto says ENETUNREACH)"));
+    let refused = vec![Step::SourceCheck { why: Why::MartianSource }];
+    let source = "the kernel refuses source 198.51.100.2, which is not its own (connect says EINVAL)";
+    check(tcp, Outcome::LocalError, Some("EINVAL"), refused, source);
+    let drop = Step::Rule {
+        hook: Hook::Output,
+        rule: rule(0),
+        effect: Effect::Drop,
+        before: header(udp, "198.51.100.2:40000", THERE),
+        after: header(udp, "198.51.100.2:40000", THERE),
+    };
+    let rule = "a rule in nat OUTPUT refuses it (sendto says EPERM)";
+    check(udp, Outcome::LocalError, Some("EPERM"), vec![drop], rule);
+    let big = "it is too big for eth1 and must not be fragmented (sendto says EMSGSIZE)";
+    check(udp, Outcome::LocalError, Some("EMSGSIZE"), vec![], big);
+}
+
+#[test]
+fn a_loopback_source_is_refused_on_the_way_out() {
+    let header = header(Protocol::UDP, "127.0.0.1:40000", THERE);
+    let why = Some(Why::Errno("EINVAL"));
+    let path = unsent(End { why, ..fixture::end(Outcome::LocalError, header) }, vec![]);
+    let expected =
+        "router can't send: the kernel refuses source 127.0.0.1 on the way out (sendto says EINVAL)";
+    says(&path, Tone::Fails, expected);
+}
+
+#[test]
+fn tcp_tries_again_what_a_second_look_up_refuses() {
+    let again = RouteStep { destination: address("10.244.1.5"), found: None, source: None, again: true };
+    let path = unsent(end(Protocol::TCP, Outcome::NoRoute, None), vec![Step::Route(again)]);
+    says(&path, Tone::Fails, "client times out: no recorded host owns 10.244.1.5, router has no route to it");
+}
+
+#[test]
+fn an_answer_in_doubt_is_not_lost() {
+    let mut path = fixture::path(end(Protocol::TCP, Outcome::Delivered, None));
+    path.result.broken =
+        Some(Broken { packet: FlowPacket::Answer, end: back(Outcome::Undecided, None), hops: vec![] });
+    path.assumptions = vec![Assumption::Opaque {
+        host: "router".into(),
+        construct: "-m set".into(),
+        place: "iptables-save:3".into(),
+        reason: "depends on an ipset".into(),
+        applies: None,
+    }];
+    let expected = "can't be told: the packet gets to 10.244.1.5:8080, but whether it is answered depends on";
+    says(&path, Tone::Undecided, &format!("{expected} -m{GLUE}set on router"));
 }

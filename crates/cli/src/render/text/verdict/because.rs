@@ -1,0 +1,68 @@
+//! What lies behind a verdict, and what to do about it.
+
+use natpath_engine::trace::{Finding, HostId, Place};
+use natpath_model::RuleRef;
+
+use super::{Fix, doubtful};
+use crate::render::text::assumed;
+use crate::render::view::View;
+
+/// What can't be decided, and the findings; without any, the rule that decided.
+pub(super) fn because(view: &View<'_>) -> Vec<String> {
+    let result = &view.path.result;
+    let mut lines = Vec::new();
+    if !result.works && doubtful(result) {
+        let open = view.path.assumptions.iter().filter(|assumption| assumed::is_open(assumption));
+        lines = assumed::lines(&open.cloned().collect::<Vec<_>>(), false);
+    }
+    lines.extend(view.path.findings.iter().map(|finding| headline(view, finding)));
+    if !lines.is_empty() || result.works {
+        return lines;
+    }
+    let ends = [
+        result.broken.as_ref().map(|broken| &broken.end),
+        Some(&result.end),
+        result.reply.as_ref().map(|reply| &reply.end),
+    ];
+    let rule = ends.into_iter().flatten().find_map(|end| end.rule);
+    rule.and_then(|rule| rule_text(view, rule)).into_iter().collect()
+}
+
+/// A finding's headline, and after it the rules that it does not name.
+fn headline(view: &View<'_>, finding: &Finding) -> String {
+    let places = finding.rules.iter().filter_map(|at| view.rule(Place::Host(finding.host), *at));
+    let mut unnamed: Vec<_> =
+        places.map(|rule| rule.place()).filter(|place| !names(&finding.headline, place)).collect();
+    unnamed.dedup();
+    if unnamed.is_empty() {
+        return finding.headline.clone();
+    }
+    format!("{} ({})", finding.headline, unnamed.join(", "))
+}
+
+/// Whether a sentence holds `iptables-save:1`, and not only as a part of `iptables-save:12`.
+fn names(sentence: &str, place: &str) -> bool {
+    let ends = |at: usize| !sentence[at + place.len()..].starts_with(|next: char| next.is_ascii_digit());
+    sentence.match_indices(place).any(|(at, _)| ends(at))
+}
+
+fn rule_text(view: &View<'_>, (host, at): (HostId, RuleRef)) -> Option<String> {
+    let rule = view.rule(Place::Host(host), at)?;
+    Some(format!("{} {}: {}", view.host_name(host), rule.place(), rule.text))
+}
+
+/// What to do about the findings.
+pub(super) fn fix(view: &View<'_>) -> Vec<Fix> {
+    let mut lines = Vec::new();
+    for finding in &view.path.findings {
+        match &finding.fix {
+            Some(fix) => {
+                let host = view.host_name(finding.host);
+                lines.extend(fix.lines().map(|line| Fix::Command(format!("{line}    # on {host}"))));
+            }
+            None if !finding.help.is_empty() => lines.push(Fix::Advice(finding.help.clone())),
+            None => {}
+        }
+    }
+    lines
+}

@@ -1,0 +1,147 @@
+//! Why a packet ended, as half a sentence.
+
+use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Step, Why};
+use natpath_model::{InterfaceName, RouteType};
+
+use super::{has_finding, refusal};
+use crate::render::text::words;
+use crate::render::text::wrap::GLUE;
+use crate::render::view::View;
+
+/// Why a packet ended.
+pub(super) fn of(view: &View<'_>, end: &End, hops: &[Hop]) -> String {
+    let host = view.place(end.at.host);
+    let header = end.header;
+    let interface = end.at.interface.map_or("an interface".to_owned(), |name| name.to_string());
+    match end.outcome {
+        Outcome::Delivered => format!("{} on {host} takes it", view.dst(header)),
+        Outcome::NoListener => {
+            format!("nothing listens on {} {} of {host}", header.protocol, view.dst(header))
+        }
+        Outcome::Dropped => dropped(view, end, &host, &interface, hops),
+        Outcome::Rejected if end.why == Some(Why::RouteType) => unroutable(view, end, hops),
+        Outcome::Rejected => format!("a rule of {host} rejects it"),
+        Outcome::NoRoute => match hops.last().and_then(failing_route) {
+            Some(RouteType::Unreachable) => {
+                format!("an unreachable route of {host} covers {}", header.dst.address)
+            }
+            _ => format!("{host} has no route to {}", header.dst.address),
+        },
+        Outcome::NoNeighbor => format!("nobody owns {}", header.dst.address),
+        Outcome::TtlExceeded if has_finding(view, &["nat-loop"]) => {
+            format!("it goes round in a loop, and its time to live runs out at {host}")
+        }
+        Outcome::TtlExceeded => format!("its time to live runs out at {host}"),
+        Outcome::TooBig => {
+            let way = hops.last().and_then(way_out).map_or(interface, |name| name.to_string());
+            format!("it is too big for {host} {way} and must not be fragmented")
+        }
+        Outcome::LocalError => {
+            format!("{host} can't send it, {}", refusal::reason(view, end, hops.last()))
+        }
+        Outcome::Left => format!("it leaves {host} by {interface} for outside"),
+        Outcome::Undecided => format!("it depends on {}", constructs(view, &host)),
+    }
+}
+
+/// How routing ended a packet whose destination the sentence has named.
+pub(super) fn unroutable(view: &View<'_>, end: &End, hops: &[Hop]) -> String {
+    let host = view.place(end.at.host);
+    let looked_up = hops.last().and_then(looked_up);
+    match (end.outcome, looked_up) {
+        (Outcome::Rejected, Some(None)) => format!("an ip rule of {host} prohibits it"),
+        (Outcome::Rejected, _) => format!("a prohibit route of {host} rejects it"),
+        (Outcome::Dropped, Some(None)) => format!("an ip rule of {host} discards it"),
+        (Outcome::Dropped, _) => format!("a route of {host} discards it"),
+        (_, Some(Some(RouteType::Unreachable))) => format!("an unreachable route of {host} covers it"),
+        _ => format!("{host} has no route to it"),
+    }
+}
+
+/// The interface that a packet was to leave by.
+pub(super) fn way_out(hop: &Hop) -> Option<InterfaceName> {
+    hop.steps.iter().rev().find_map(|step| match step {
+        Step::Route(route) => route.found.as_ref()?.interface,
+        _ => None,
+    })
+}
+
+/// The kind of the last route that was found for a packet.
+pub(super) fn failing_route(hop: &Hop) -> Option<RouteType> {
+    looked_up(hop).flatten()
+}
+
+/// What the last look-up for a packet gave, if there was one.
+fn looked_up(hop: &Hop) -> Option<Option<RouteType>> {
+    hop.steps.iter().rev().find_map(|step| match step {
+        Step::Route(route) => Some(route.found.as_ref().map(|found| found.kind)),
+        _ => None,
+    })
+}
+
+/// The constructs that a result depends on: `-m set on router`.
+pub(super) fn constructs(view: &View<'_>, host: &str) -> String {
+    let mut open: Vec<String> = Vec::new();
+    for assumption in &view.path.assumptions {
+        if let Assumption::Opaque { host, construct, applies: None, .. } = assumption {
+            let construct = format!("{} on {host}", construct.replace(' ', GLUE));
+            if !open.contains(&construct) {
+                open.push(construct);
+            }
+        }
+    }
+    if open.is_empty() {
+        return format!("what {host} does, which natpath can't decide");
+    }
+    words::listed(&open)
+}
+
+fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]) -> String {
+    let (src, dst) = (end.header.src.address, end.header.dst.address);
+    match end.why {
+        Some(Why::Rule) => format!("a rule of {host} drops it"),
+        Some(Why::Policy) => match policy_chain(view, hops) {
+            Some(chain) => format!("the policy of {chain} on {host} drops it"),
+            None => format!("a chain's policy on {host} drops it"),
+        },
+        Some(Why::RpFilter) => {
+            format!("{host} drops it by rp_filter: the way back to {src} is not by {interface}")
+        }
+        Some(Why::MartianSource) if is_made_here(end, hops) => {
+            format!("{host} lets nothing out with the source {src}")
+        }
+        Some(Why::MartianSource) => {
+            format!("{host} drops it: source {src} can't come in by {interface} (martian source)")
+        }
+        Some(Why::MartianDestination) => {
+            format!(
+                "{host} drops it: nothing that comes in by {interface} may go to {dst} (martian destination)"
+            )
+        }
+        Some(Why::NoForwarding) => format!("{host} does not forward packets (ip forwarding is off)"),
+        Some(Why::NoPorts) => format!("{host} finds no free port for the translation"),
+        Some(Why::RedirectNoAddress) => format!("{host} {interface} has no address to translate to"),
+        Some(Why::Invalid) => format!("{host} drops it as invalid"),
+        Some(Why::RouteType) => unroutable(view, end, hops),
+        Some(Why::WrongSource) => format!("it comes from {src}, which nobody asked"),
+        Some(Why::Errno(error)) => format!("{host} fails with {error}"),
+        None => format!("{host} drops it"),
+    }
+}
+
+/// Whether the host at which a packet ended is the one that made it.
+pub(super) fn is_made_here(end: &End, hops: &[Hop]) -> bool {
+    matches!(hops, [only] if only.host == end.at.host && only.in_interface.is_none())
+}
+
+/// The chain whose policy dropped a packet: `filter FORWARD`.
+fn policy_chain(view: &View<'_>, hops: &[Hop]) -> Option<String> {
+    let hop = hops.last()?;
+    hop.steps.iter().rev().find_map(|step| match step {
+        Step::Chain { hook, table, end: ChainEnd::PolicyDrop, .. } => {
+            let table = view.table(hop.host, *table)?;
+            Some(format!("{} {}", words::table(table), hook.chain_name()))
+        }
+        _ => None,
+    })
+}
