@@ -1,6 +1,7 @@
 //! All courses of a flow from one history: the run is repeated for each combination of picks.
 
 use crate::choice::{Choices, Pick};
+use crate::endpoint::Role;
 use crate::flow::{self, FlowRun, Start};
 use crate::run::State;
 use crate::trace::{Assumption, At, Broken, End, FlowPacket, Hop, Outcome, PathResult, Reply, Step};
@@ -98,10 +99,15 @@ fn leave_open(run: &mut FlowRun) {
 /// Only the answer, or a later packet, meets the doubtful construct.
 fn leave_answer_open(run: &mut FlowRun) {
     let (journey, end) = doubtful_end(run);
-    let hops = run.journeys[journey].hops.clone();
+    let (packet, hops) = match run.journeys[journey].role {
+        Role::Needed(packet) => (packet, run.journeys[journey].hops.clone()),
+        Role::First | Role::Other => (FlowPacket::Answer, Vec::new()),
+    };
     run.result.works = false;
-    run.result.reply = Some(Reply { end: end.clone(), icmp: None, reset: false });
-    run.result.broken = Some(Broken { packet: FlowPacket::Answer, end, hops });
+    if packet == FlowPacket::Answer {
+        run.result.reply = Some(Reply { end: end.clone(), icmp: None, reset: false });
+    }
+    run.result.broken = Some(Broken { packet, end, hops });
 }
 
 /// Where a packet first met a construct of unknown effect, with the header it had there.

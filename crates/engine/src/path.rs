@@ -345,12 +345,18 @@ impl<O: Observer> Pass<'_, '_, O> {
             }
             Err(error) => {
                 self.show_route(skb, None, None, true);
-                if error == OutputError::Invalid && packet.tcp_flags().is_some() {
-                    // Only a datagram's sender hears of it; TCP tries again in silence.
-                    return Err(Reason::dropped(Why::MartianSource));
+                // Only a datagram's sender hears of it; TCP tries again in silence.
+                let is_tcp = packet.tcp_flags().is_some();
+                match error {
+                    OutputError::Invalid if is_tcp => Err(Reason::dropped(Why::MartianSource)),
+                    OutputError::Failed(Failed::Blackhole | Failed::Prohibit) if is_tcp => {
+                        Err(Reason::dropped(Why::RouteType))
+                    }
+                    _ => {
+                        let (outcome, why) = error.outcome();
+                        Err(Reason { outcome, why, rule: None })
+                    }
                 }
-                let (outcome, why) = error.outcome();
-                Err(Reason { outcome, why, rule: None })
             }
         }
     }
