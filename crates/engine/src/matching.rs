@@ -137,6 +137,11 @@ impl<O: Observer> Pass<'_, '_, O> {
         let packet = &skb.packet;
         let number = |value: u128| Some(FieldValue::Number(value));
         let entry = skb.tracked.entry().map(|(id, _)| self.state.conntrack.entry(id));
+        if let Tracked::Template(..) = skb.tracked
+            && let Some(value) = of_template(field)
+        {
+            return number(value);
+        }
         match field {
             Field::InInterface => number(self.name_of(skb.in_link)),
             Field::OutInterface => number(self.name_of(skb.out_link)),
@@ -187,6 +192,21 @@ impl<O: Observer> Pass<'_, '_, O> {
 
     fn name_of(&self, link: Option<LinkId>) -> Value {
         link.map_or(0, |link| InterfaceName::value(self.host.link(link).name))
+    }
+}
+
+/// What a rule sees of the template that a CT target has attached: an entry with nothing in it, which counts
+/// as confirmed (xt_CT.c).
+fn of_template(field: Field) -> Option<Value> {
+    match field {
+        Field::CtStatus => Some(Status::CONFIRMED.0.into()),
+        Field::ConnMark
+        | Field::CtAddress(..)
+        | Field::CtPort(..)
+        | Field::CtProtocol
+        | Field::CtDirection
+        | Field::CtExpires => Some(0),
+        _ => None,
     }
 }
 

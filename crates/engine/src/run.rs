@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use natpath_model::{Flow, InterfaceName, Item, Mac};
 
 use crate::choice::Choices;
+use crate::conntrack::Tracked;
 use crate::endpoint::{Role, Sockets};
 use crate::fib::OutputKey;
 use crate::host::LinkId;
@@ -386,7 +387,8 @@ impl<'w, 'a> Run<'w, 'a> {
             self.send(Place::Host(host), packet, role, Some(journey));
         }
         if reaction.unreachable {
-            let skb = *skb;
+            // __udp4_lib_rcv: the packet has let go of its connection by now.
+            let skb = Skb { tracked: Tracked::No, ..*skb };
             let error = icmp::port_unreachable(skb.packet.family());
             let ((), _, made) = self.pass(host, |pass| pass.send_error(&skb, error, 0, true));
             self.cause(journey, host, made);

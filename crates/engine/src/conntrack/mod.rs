@@ -106,17 +106,16 @@ impl ConntrackTable {
         if packet.bad_checksum && settings.checksum {
             return Tracked::No;
         }
-        if let Transport::Error { .. } = packet.transport {
-            return self.track_error(packet, zone_for(zone, zone_direction, Direction::Original), now);
-        }
         if icmp::is_untracked(packet) {
             return Tracked::Untracked;
+        }
+        if let Transport::Error { .. } = packet.transport {
+            return self.track_error(packet, zone, zone_direction, now);
         }
         let Some(tuple) = packet.tuple() else { return Tracked::No };
         // A second look-up can only follow a deletion, so this ends.
         loop {
-            let lookup_zone = zone_for(zone, zone_direction, Direction::Original);
-            let Some((id, direction)) = self.find(lookup_zone, &tuple, now) else {
+            let Some((id, direction)) = self.find_in(zone, zone_direction, &tuple, now) else {
                 return self.begin(packet, zone, zone_direction, now, settings);
             };
             match self.track_known(packet, id, direction, now, settings) {
@@ -129,6 +128,22 @@ impl ConntrackTable {
             }
             return self.attach(id, direction);
         }
+    }
+
+    /// Looks a tuple up in the zone of the original direction, then in that of replies if it is another
+    /// (`resolve_normal_ct`). An entry counts only if its own direction lives in the same zone.
+    fn find_in(
+        &self,
+        zone: Zone,
+        which: ZoneDirection,
+        tuple: &natpath_model::Tuple,
+        now: Instant,
+    ) -> Option<(EntryId, Direction)> {
+        let lookup = |direction| {
+            let (id, found) = self.find(zone_for(zone, which, direction), tuple, now)?;
+            (self.entry(id).zone_of(found) == zone_for(zone, which, found)).then_some((id, found))
+        };
+        lookup(Direction::Original).or_else(|| lookup(Direction::Reply))
     }
 
     fn attach(&mut self, id: EntryId, direction: Direction) -> Tracked {
@@ -222,11 +237,11 @@ impl ConntrackTable {
     }
 
     /// Finds the connection an ICMP error is about (`nf_conntrack_inet_error`).
-    fn track_error(&self, packet: &Packet, zone: Zone, now: Instant) -> Tracked {
+    fn track_error(&self, packet: &Packet, zone: Zone, which: ZoneDirection, now: Instant) -> Tracked {
         let Some(about) = packet.quoted().and_then(|quoted| quoted.tuple.invert()) else {
             return Tracked::No;
         };
-        let Some((id, direction)) = self.find(zone, &about, now) else { return Tracked::No };
+        let Some((id, direction)) = self.find_in(zone, which, &about, now) else { return Tracked::No };
         // The quoted packet's answer would go to the address the error goes to; if not, it is a stray.
         if self.entry(id).tuple(direction).dst.address != packet.dst {
             return Tracked::No;

@@ -219,9 +219,25 @@ impl<'a> Host<'a> {
                     return Err(InputError::Drop(Why::MartianSource));
                 }
                 let out = found.next_hop.and_then(|hop| hop.link).and_then(|name| self.link_named(name));
-                Ok(InputRoute::Forward { found, redirect: out == Some(link) })
+                Ok(InputRoute::Forward {
+                    found,
+                    redirect: out == Some(link) && self.may_redirect_v6(&found, link),
+                })
             }
         }
+    }
+
+    /// ndisc_send_redirect: a redirect needs a link-local address to come from, and names either the
+    /// destination itself or a router by its link-local address.
+    fn may_redirect_v6(&self, found: &Found<'_>, link: LinkId) -> bool {
+        let is_link_local = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let has_own = self
+            .link(link)
+            .addresses
+            .iter()
+            .any(|address| is_link_local(address.local) && !address.tentative);
+        let gateway = found.next_hop.and_then(|hop| hop.gateway);
+        has_own && gateway.is_none_or(is_link_local)
     }
 
     /// The route that is an error, for an incoming packet that has no other.

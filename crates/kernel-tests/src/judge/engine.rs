@@ -130,8 +130,10 @@ fn back(network: &Network, sent: Header, path: &Path, is_flow: bool) -> Option<B
     if let (Outcome::LocalError, Some(Why::Errno(name))) = (end.outcome, end.why) {
         return Some(Back::Errno(name.to_owned()));
     }
-    if let Some(reply) = &path.result.reply {
-        return heard(network, sent, path, reply);
+    if let Some(reply) = &path.result.reply
+        && let Some(heard) = heard(network, sent, path, reply)
+    {
+        return Some(heard);
     }
     // A lone packet has no socket that could hear of it.
     if path.hops.len() > 1 || !is_flow {
@@ -144,11 +146,7 @@ fn back(network: &Network, sent: Header, path: &Path, is_flow: bool) -> Option<B
         },
         (Outcome::NoNeighbor, _) => "EHOSTUNREACH",
         // A hook that drops what a socket sends fails the call; connect() does not hear of its SYN's fate.
-        (Outcome::Dropped | Outcome::Rejected, Some(Why::Rule | Why::Policy))
-            if sent.protocol != Protocol::TCP =>
-        {
-            "EPERM"
-        }
+        (Outcome::Rejected, Some(Why::Rule | Why::Policy)) if sent.protocol != Protocol::TCP => "EPERM",
         _ => return None,
     };
     Some(Back::Errno(errno.to_owned()))
