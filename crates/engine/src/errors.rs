@@ -22,6 +22,12 @@ impl<O: Observer> Pass<'_, '_, O> {
         let packet = &skb.packet;
         // No error about an error, about a packet to many, or to an address that is nobody's (RFC 1122, 3.2.2).
         let Some(quoted) = packet.quote() else { return };
+        // icmp_xmit_lock: while the host sends an echo reply, it can send no error about it.
+        let is_own_reply = skb.in_link.is_none()
+            && packet.icmp().is_some_and(|(kind, _)| kind == icmp::echo_reply(packet.family()));
+        if is_own_reply {
+            return;
+        }
         let nobody = |address: IpAddr| natpath_model::conntrack::is_not_unicast(address);
         if nobody(packet.dst) || nobody(packet.src) || !self.may_send_error(packet.src, (kind, code)) {
             return;

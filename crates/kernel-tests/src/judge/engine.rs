@@ -146,7 +146,11 @@ fn back(network: &Network, sent: Header, path: &Path, is_flow: bool) -> Option<B
         },
         (Outcome::NoNeighbor, _) => "EHOSTUNREACH",
         // A hook that drops what a socket sends fails the call; connect() does not hear of its SYN's fate.
-        (Outcome::Rejected, Some(Why::Rule | Why::Policy)) if sent.protocol != Protocol::TCP => "EPERM",
+        (Outcome::Rejected, Some(Why::Rule | Why::Policy))
+            if sent.protocol != Protocol::TCP && end.at.interface.is_none() =>
+        {
+            "EPERM"
+        }
         _ => return None,
     };
     Some(Back::Errno(errno.to_owned()))
