@@ -122,7 +122,6 @@ fn in_words(sight: &Sight<'_>, signature: &Signature) -> Option<String> {
     let beyond = signature.beyond.and_then(|beyond| beyond(sight));
     beyond
         .or_else(|| first(signature.rules, &sight.words()))
-        .or_else(|| first(signature.claims, sight.comment()))
         .or_else(|| first(signature.comments, sight.comment()))
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Signature {
     pub(crate) anchors: &'static [&'static str],
     /// Names of chains that others may use as well.
     pub(crate) plain_chains: &'static [Pattern],
-    /// Comments that nobody else writes, in any chain.
+    /// Comments that nobody else writes, in chains that are not its own.
     pub(crate) claims: &'static [Pattern],
     /// Comments in its own chains.
     pub(crate) comments: &'static [Pattern],

@@ -6,7 +6,7 @@ use natpath_model::{
     Rule, Ruleset, Snapshot, SourceFile, Table, TableFamily,
 };
 
-use crate::{Program, of_mark, of_rule};
+use crate::{Program, of_interface, of_mark, of_rule};
 
 /// The host of an iptables-save text whose lines may end in ` => words`, and those words by line.
 fn read(page: &str) -> (Snapshot, Vec<Option<&str>>) {
@@ -143,4 +143,35 @@ fn a_chain_that_calls_itself_is_no_trap() {
     let (host, _) = read("*filter\n:a - [0:0]\n:b - [0:0]\n-A a -j b\n-A b -j a\nCOMMIT\n");
     assert!(host.ruleset.rules().all(|(at, _)| of_rule(&host, at).is_none()));
     assert_eq!(crate::of_chain(&host, 0, ChainId(0)), None);
+}
+
+#[test]
+fn an_interface_is_known_by_its_name_or_its_bridge() {
+    let page = r#"[{"ifindex":2,"ifname":"docker0","operstate":"UP","flags":["UP"],"mtu":1500,"addr_info":[]},
+        {"ifindex":3,"ifname":"tap7","master":"docker0","flags":["UP"],"mtu":1500,"addr_info":[]}]"#;
+    let dir = std::env::temp_dir().join(format!("natpath-provenance-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    std::fs::write(dir.join("addr.json"), page).expect("a file");
+    let host = natpath_formats::snapshot::read_host(&dir, "host").expect("a host");
+    std::fs::remove_dir_all(&dir).expect("the directory goes");
+    for (name, expected) in [
+        ("docker0", "Docker: default container network"),
+        ("tap7", "Docker: port of bridge docker0"),
+        ("br-38ff398a6292", "Docker: container network"),
+        ("virbr0", "libvirt: virtual network virbr0"),
+        ("cali1a2b3c4d5e6", "Calico: workload"),
+        ("cni0", "CNI: pods' bridge"),
+        ("flannel.1", "flannel: pods' network over VXLAN"),
+        ("kube-ipvs0", "kube-proxy: addresses of Services (IPVS)"),
+        ("nodelocaldns", "NodeLocal DNSCache: addresses of the node's DNS cache"),
+        ("lxdbr0", "LXD: managed network lxdbr0"),
+        ("tailscale0", "Tailscale: tailnet"),
+        ("wg0", "wg-quick: WireGuard tunnel wg0"),
+    ] {
+        let found = of_interface(&host, name).map(|known| known.to_string());
+        assert_eq!(found.as_deref(), Some(expected), "{name}");
+    }
+    for nobodys in ["eth0", "br0", "br-lan", "veth1"] {
+        assert_eq!(of_interface(&host, nobodys), None, "{nobodys}");
+    }
 }

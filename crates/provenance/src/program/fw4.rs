@@ -21,7 +21,7 @@ pub(super) const SIGNATURE: Signature = Signature {
         p("*_from_*", "zone $2"),
         p("helper_*", "zone $1, helpers"),
     ],
-    claims: &[p("!fw4: *", "$1")],
+    comments: &[p("!fw4: *", "$1")],
     ..Signature::of(Program::Fw4)
 };
 
