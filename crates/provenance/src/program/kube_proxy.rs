@@ -29,13 +29,13 @@ pub(super) const SIGNATURE: Signature = Signature {
         p("firewall-*-*/*/*/*", "Service $2/$3:$5, allowed sources"),
         p("nat-*", "all Services"),
         p("services", "all Services"),
-        p("masquerading", "masquerading of Services' traffic"),
+        p("masquerading", "masquerading for Services"),
         p("service-endpoints-check", "Services without endpoints"),
         p("nodeport-endpoints-check", "Services without endpoints"),
         p("reject-chain", "Services without endpoints"),
         p("firewall-check", "Services with allowed sources"),
         p("cluster-ips-check", "cluster IPs that no Service has"),
-        p("filter-*", "checks of Services' traffic"),
+        p("filter-*", "checks for Services"),
     ],
     chains: &[
         p("KUBE-SERVICES", "all Services"),
@@ -48,10 +48,10 @@ pub(super) const SIGNATURE: Signature = Signature {
         p("KUBE-EXT-*", "a Service, traffic from outside"),
         p("KUBE-FW-*", "a Service, allowed sources"),
         p("KUBE-SEP-*", "an endpoint of a Service"),
-        p("KUBE-MARK-MASQ", "marks Services' traffic for masquerading"),
+        p("KUBE-MARK-MASQ", "mark for masquerading"),
         p("KUBE-MARK-DROP", "marks packets to be dropped"),
-        p("KUBE-POSTROUTING", "masquerading of Services' traffic"),
-        p("KUBE-FORWARD", "forwarding of Services' traffic"),
+        p("KUBE-POSTROUTING", "masquerading for Services"),
+        p("KUBE-FORWARD", "forwarding for Services"),
         p("KUBE-FIREWALL", "protection of the node's loopback"),
         p("KUBE-PROXY-FIREWALL", "Services with allowed sources"),
         p("KUBE-SOURCE-RANGES-FIREWALL", "Services with allowed sources (IPVS)"),
@@ -174,7 +174,7 @@ mod tests {
             -A KUBE-SERVICES -d 10.43.11.5/32 -p tcp -m comment --comment "shop/web:http cluster IP" -m tcp --dport 80 -j KUBE-SVC-67NZLRHBNDSAWJRO  => kube-proxy: Service shop/web:http, cluster IP
             -A KUBE-SERVICES -d 10.43.11.8/32 -p tcp -m comment --comment "shop/empty:http has no endpoints" -m tcp --dport 80 -j REJECT  => kube-proxy: Service shop/empty:http has no endpoints
             -A KUBE-SVC-67NZLRHBNDSAWJRO -m comment --comment "shop/web:http -> 10.42.0.10:8080" -j KUBE-SEP-4CSIJRPUOXNVGBMP  => kube-proxy: Service shop/web:http, endpoint 10.42.0.10:8080
-            -A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully  => kube-proxy: masquerading of Services' traffic
+            -A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully  => kube-proxy: masquerading for Services
             COMMIT"#,
         );
     }
