@@ -2,6 +2,7 @@
 
 use natpath_engine::trace::{Drawn, FlowTrace, Header, HostId, Path, Place};
 use natpath_model::{Chain, ChainKind, Flow, Network, Port, RuleRef, Snapshot, Table};
+use natpath_provenance::Provenance;
 
 /// A flow that was traced.
 #[derive(Debug, Clone)]
@@ -38,6 +39,10 @@ pub(crate) struct View<'a> {
 /// A rule with its surroundings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RuleView<'a> {
+    /// Its host.
+    pub(crate) host: &'a Snapshot,
+    /// Where it stands there.
+    pub(crate) at: RuleRef,
     /// Its own text.
     pub(crate) text: &'a str,
     /// The file it stands in.
@@ -90,7 +95,7 @@ impl<'a> View<'a> {
         let rule = chain.rules.get(at.rule as usize)?;
         let file = host.files.get(usize::from(rule.origin.file.0)).map_or("", |file| file.name.as_str());
         let (text, line, number) = (host.text(&rule.origin), rule.origin.line, at.rule + 1);
-        Some(RuleView { text, file, line, number, rule, chain, table })
+        Some(RuleView { host, at, text, file, line, number, rule, chain, table })
     }
 
     /// The interval of a drawn port; that of its one known value where the path does not list the draw.
@@ -150,6 +155,11 @@ impl<'a> View<'a> {
 }
 
 impl RuleView<'_> {
+    /// The program that made the rule, and what for.
+    pub(crate) fn provenance(&self) -> Option<Provenance> {
+        natpath_provenance::of_rule(self.host, self.at)
+    }
+
     /// Whether a hook calls its chain.
     pub(crate) fn is_in_base_chain(&self) -> bool {
         matches!(self.chain.kind, ChainKind::Base { .. })

@@ -81,6 +81,14 @@ pub(crate) struct RuleJson {
     line: u32,
     handle: Option<u64>,
     comment: Option<String>,
+    provenance: Option<ProvenanceJson>,
+}
+
+/// The program that made a rule, and what for.
+#[derive(Serialize)]
+struct ProvenanceJson {
+    program: &'static str,
+    what: String,
 }
 
 impl RuleJson {
@@ -93,6 +101,9 @@ impl RuleJson {
             line: rule.line,
             handle: rule.rule.handle,
             comment: rule.rule.comment.clone(),
+            provenance: rule
+                .provenance()
+                .map(|known| ProvenanceJson { program: known.program.id(), what: known.what }),
         })
     }
 }

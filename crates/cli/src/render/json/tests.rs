@@ -29,7 +29,7 @@ fn a_double_dnat_follows_the_contract() {
         "-A PREROUTING -d 198.51.100.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.96.0.10:80";
     let second =
         "-A PREROUTING -d 10.96.0.10/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.244.1.5:8080";
-    let rule = |text: &str, line: u32| json!({"text": text, "file": "iptables-save", "line": line, "handle": null, "comment": null});
+    let rule = |text: &str, line: u32| json!({"text": text, "file": "iptables-save", "line": line, "handle": null, "comment": null, "provenance": null});
     let place = |mut step: Value| {
         for (key, value) in
             [("hook", "prerouting"), ("family", "ip"), ("table", "nat"), ("chain", "PREROUTING")]

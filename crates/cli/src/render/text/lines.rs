@@ -125,8 +125,9 @@ fn rule_line(
     chain: &ChainPhase<'_>,
     rule: &RuleView<'_>,
     calls: &Calls,
-    text: String,
+    mut text: String,
 ) -> Line {
+    text += &made_by(rule, &text);
     let mut label = format!("{} {}", table_name(view, host, chain.table), chain.hook.chain_name());
     let mut by = Vec::new();
     if rule.is_in_base_chain() {
@@ -138,6 +139,17 @@ fn rule_line(
         by.push(dim(&format!("by {names}{GLUE}#{}", rule.number)));
     }
     Line { numbered: false, label, text, by, rule: Some(dim(&format!("{}  {}", rule.place(), rule.text))) }
+}
+
+/// The program that made a rule, as a remark on what became of a packet there: an endpoint that this says is
+/// not said again.
+fn made_by(rule: &RuleView<'_>, text: &str) -> String {
+    let Some(known) = rule.provenance().map(|known| known.to_string()) else { return String::new() };
+    let short = match known.split_once(", endpoint ") {
+        Some((service, endpoint)) if text.contains(endpoint) => service,
+        Some(_) | None => &known,
+    };
+    dim(&format!("  ({})", short.replace(' ', GLUE)))
 }
 
 /// What chance had to do with a rule, where another course was possible.

@@ -1,6 +1,6 @@
 //! Why a packet ended, as half a sentence.
 
-use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Step, Why};
+use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Place, Step, Why};
 use natpath_model::{InterfaceName, RouteType};
 
 use super::{has_finding, refusal};
@@ -20,7 +20,7 @@ pub(super) fn of(view: &View<'_>, end: &End, hops: &[Hop]) -> String {
         }
         Outcome::Dropped => dropped(view, end, &host, &interface, hops),
         Outcome::Rejected if end.why == Some(Why::RouteType) => unroutable(view, end, hops),
-        Outcome::Rejected => format!("a rule of {host} rejects it"),
+        Outcome::Rejected => format!("a rule of {host} rejects it{}", maker(view, end)),
         Outcome::NoRoute => match hops.last().and_then(failing_route) {
             Some(RouteType::Unreachable) => {
                 format!("an unreachable route of {host} covers {}", header.dst.address)
@@ -42,6 +42,13 @@ pub(super) fn of(view: &View<'_>, end: &End, hops: &[Hop]) -> String {
         Outcome::Left => format!("it leaves {host} by {interface} for outside"),
         Outcome::Undecided => format!("it depends on {}", constructs(view, &host)),
     }
+}
+
+/// The program that made the rule which ended a packet: ` (Docker: network isolation)`.
+fn maker(view: &View<'_>, end: &End) -> String {
+    let rule = end.rule.and_then(|(host, at)| view.rule(Place::Host(host), at));
+    let known = rule.and_then(|rule| rule.provenance());
+    known.map_or(String::new(), |known| format!(" ({known})"))
 }
 
 /// How routing ended a packet whose destination the sentence has named.
@@ -99,7 +106,7 @@ pub(super) fn constructs(view: &View<'_>, host: &str) -> String {
 fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]) -> String {
     let (src, dst) = (end.header.src.address, end.header.dst.address);
     match end.why {
-        Some(Why::Rule) => format!("a rule of {host} drops it"),
+        Some(Why::Rule) => format!("a rule of {host} drops it{}", maker(view, end)),
         Some(Why::Policy) => match policy_chain(view, hops) {
             Some(chain) => format!("the policy of {chain} on {host} drops it"),
             None => format!("a chain's policy on {host} drops it"),
