@@ -1,8 +1,8 @@
 //! Calico's felix.
 //!
-//! Facts: projectcalico/calico, felix/rules/rule_defs.go (chain names), felix/rules/static.go (comments) and
-//! felix/iptables/cmdshim and hash comments "cali:..."; Calico documentation, "Configuring Felix", iptablesMarkMask
-//! (felix gives out the bits of the mask from the lowest: accept, pass, two for scratch use, endpoint).
+//! Facts: projectcalico/calico, felix/rules/rule_defs.go (chain names) and felix/rules/static.go (comments; each
+//! rule also has its hash in one, "cali:..."), felix/fv/cali-iptables-dump.txt (marks as they are given out by
+//! default); Calico documentation, "Configuring Felix", IptablesMarkMask.
 
 use super::Program;
 use crate::pattern::p;

@@ -1,7 +1,7 @@
 //! The rulesets of many programs: who made each rule, and that nobody else is taken for it.
 //!
 //! The dumps are those that the readers are tested with; a larger corpus is used where it lies beside the
-//! checkout. Run with `--nocapture` for the table.
+//! checkout. Run with `--nocapture` for the table, and with `NATPATH_LIST=1` for every rule with its words.
 
 mod nft;
 
