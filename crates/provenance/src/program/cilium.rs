@@ -1,8 +1,8 @@
 //! Cilium. Most of what it does happens in BPF; these are the rules it leaves to netfilter.
 //!
 //! Facts: cilium/cilium, pkg/datapath/iptables/iptables.go (chains CILIUM_*, OLD_CILIUM_* during an update;
-//! comments "cilium: ...", "cilium-feeder: CHAIN") and pkg/datapath/linux/linux_defaults/mark.go (marks under
-//! 0xf00).
+//! comments "cilium: ...", "cilium-feeder: CHAIN") and pkg/datapath/linux/linux_defaults/mark.go and bpf/lib/common.h
+//! (marks under 0xf00).
 
 use super::Program;
 use crate::pattern::p;

@@ -1,10 +1,8 @@
-//! Incus, its managed bridges, forwards and access lists.
+//! Incus: its managed bridges, forwards and access lists.
 //!
-//! Facts: lxc/incus, internal/server/firewall/drivers/drivers_nftables.go (table `incus`; chains pstrt, fwd, in,
-//! out, aclin, aclout, aclfwd, acl, fwdprert, fwdout, fwdpstrt with a dot and the network's name; later
-//! versions the same with other separators) and drivers_xtables.go beside it (comments "generated for Incus
-//! network NAME"). Incus documentation, "How to configure your firewall" and "How to configure network
-//! forwards".
+//! Facts: lxc/incus, internal/server/firewall/drivers/drivers_nftables.go (table `incus`, chains KIND.NETWORK)
+//! and drivers_xtables.go beside it (comments "generated for Incus network NAME"); Incus documentation, "How to
+//! configure your firewall" and "How to configure network forwards".
 
 use super::Program;
 use crate::pattern::p;

@@ -1,10 +1,8 @@
-//! LXD, its managed bridges, forwards and access lists.
+//! LXD: its managed bridges, forwards and access lists.
 //!
-//! Facts: canonical/lxd, lxd/firewall/drivers/drivers_nftables.go (table `lxd`; chains pstrt, fwd, in,
-//! out, aclin, aclout, aclfwd, acl, fwdprert, fwdout, fwdpstrt with a dot and the network's name; later
-//! versions the same with other separators) and drivers_xtables.go beside it (comments "generated for LXD
-//! network NAME"). LXD documentation, "How to configure your firewall" and "How to configure network
-//! forwards".
+//! Facts: canonical/lxd, lxd/firewall/drivers/drivers_nftables.go (table `lxd`, chains KIND.NETWORK)
+//! and drivers_xtables.go beside it (comments "generated for LXD network NAME"); LXD documentation, "How to
+//! configure your firewall" and "How to configure network forwards".
 
 use super::Program;
 use crate::pattern::p;
