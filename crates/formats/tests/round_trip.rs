@@ -306,8 +306,12 @@ proptest! {
         "--tcp-flags", "sctp", "--chunk-types", "CONNMARK", "--left-shift-mark", "comment", "--comment", "MARK",
     ]), 0..12)) {
         let text = format!("*nat\n:X - [0:0]\n-A X {}\n{}\nCOMMIT\n", words.join(" "), words.join(" "));
-        check(&text, Family::Ip4);
-        check(&text, Family::Ip6);
+        for family in Family::ALL {
+            // What could not be read is kept as far as it was read, which need not be one rule's text.
+            if errors(&text, family).is_empty() {
+                check(&text, family);
+            }
+        }
     }
 }
 
