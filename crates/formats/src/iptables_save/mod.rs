@@ -31,6 +31,11 @@ mod write;
 
 pub use write::write;
 
+/// Whether iptables has a table of this name.
+pub(crate) fn has_table(name: &str) -> bool {
+    lower::hooks_of(name).is_some()
+}
+
 use natpath_model::{Backend, Diagnostic, Family, FileId, Table};
 
 /// Reads the text of one file. `file` becomes part of each origin.

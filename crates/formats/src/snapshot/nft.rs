@@ -39,6 +39,10 @@ pub(super) fn tables_of_text(text: &str) -> Vec<TableName> {
 }
 
 impl TableName {
+    pub(super) fn new(family: &str, name: &str) -> Self {
+        Self { family: family.to_owned(), name: name.to_owned() }
+    }
+
     /// Whether iptables-nft made the table, so that iptables-save has listed it.
     pub(super) fn belongs_to_iptables(&self, ruleset: &Ruleset) -> bool {
         ruleset.tables.iter().any(|table| {

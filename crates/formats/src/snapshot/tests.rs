@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use natpath_model::{Family, Item, Severity, Snapshot};
 
-use super::{read_host, read_network};
+use super::{Accounted, inspect_network, read_host, read_network};
 
 /// A directory of its own for a test, removed when it is dropped.
 struct Directory(PathBuf);
@@ -137,4 +137,106 @@ fn directories_without_hosts_are_errors_that_help() {
     let files: &[(&str, &[u8])] = &[("a/sysctl", b""), ("b/sysctl", b""), ("b/name", b"a")];
     let error = read_network(&Directory::new("twins", files).0).expect_err("two hosts of one name");
     assert!(error.message.contains("two hosts have the name a"));
+}
+
+#[test]
+fn namespaces_of_a_host_are_hosts_of_their_own() {
+    let topology = br#"{"segments":[["n:eth0","n/ns/web:eth0"]]}"#;
+    let files: &[(&str, &[u8])] = &[
+        ("n/addr.json", ADDR),
+        ("n/ns/web/addr.json", ADDR),
+        ("n/ns/empty/readme", b""),
+        ("alone/ns/db/sysctl", b""),
+        ("topology.json", topology),
+    ];
+    let directory = Directory::new("namespaces", files);
+    let names = |path: &str| -> Vec<String> {
+        let network = read_network(&directory.0.join(path)).expect("a network");
+        assert_eq!(network.diagnostics, []);
+        network.hosts.into_iter().map(|host| host.name).collect()
+    };
+    assert_eq!(names(""), ["alone/ns/db", "n", "n/ns/web"]);
+    assert_eq!(names("n"), ["n", "n/ns/web"]);
+    assert_eq!(names("alone"), ["alone/ns/db"]);
+    assert_eq!(names("n/ns/web"), ["web"]);
+}
+
+/// One line a file: what became of its units, and what was said of them.
+fn accounts(files: &[Accounted]) -> Vec<String> {
+    let line = |account: &Accounted| {
+        let Accounted { file, kind, total, items, repeated, structure, unread, unsupported, errors, .. } =
+            account;
+        assert_eq!(account.missed(), 0, "{account:?}");
+        let mut line =
+            format!("{file} {kind}: {total} = {items} + {structure} + {unread} + {}", account.failed());
+        if *repeated > 0 {
+            line += &format!(", {repeated} repeated");
+        }
+        line.extend(unsupported.iter().map(|found| format!("; {}:{}", found.construct, found.line)));
+        line.extend(errors.iter().map(|found| format!("; error {}:{}", found.line, found.column)));
+        line
+    };
+    files.iter().map(line).collect()
+}
+
+#[test]
+fn every_line_of_every_file_is_accounted_for() {
+    let rules = b"# head\n*nat\n:X - [0:0]\n-N Y\n-A X -j ACCEPT\n-A X -j NOSUCH\n-A X -m string --string x --algo bm -j DROP\n\
+        COMMIT\n*nat\n:X - [0:0]\n-A X --dport -j X\nCOMMIT\n*broute\n-A X -j Y\nCOMMIT\nwhat\n";
+    let routes = br#"[{"dst":"default","gateway":"192.0.2.9","dev":"eth0"},{},{"dst":"x"},
+        {"dst":"fd00::/64","dev":"eth0","pref":"medium"},{"dst":"fd01::/64","dev":"eth0"}]"#;
+    let nft = br#"{"nftables":[{"metainfo":{}},{"table":{"family":"ip","name":"nat","handle":1}},
+        {"chain":{"family":"inet","table":"fw","name":"c"}},{"table":{"family":"inet","name":"fw","handle":2}}]}"#;
+    let files: &[(&str, &[u8])] = &[
+        ("addr.json", ADDR),
+        ("cluster.json", b"{}"),
+        ("conntrack", b"tcp 6\n"),
+        ("iptables-save", rules),
+        ("listen", b""),
+        ("name", b"node1\n"),
+        ("nft.json", nft),
+        ("nft.txt", b""),
+        ("notes.md", b"hello"),
+        ("route.json", routes),
+        ("route6.json", br#"[{"dst":"fd00::/64","dev":"eth0","pref":"medium"}]"#),
+        ("rule.json", b"no json"),
+        ("sockets", b"Netid State\ntcp LISTEN 0 1 *:80 *:*\nraw UNCONN 0 0 *:255 *:*\n\nbash: ss\n"),
+        ("sysctl", b"# x\na = 1\nb = 2\na = 3\nsysctl: denied\n"),
+        ("topology.json", br#"{"segments":[["node1:eth0","other:eth0"]]}"#),
+    ];
+    let directory = Directory::new("accounts", files);
+    let inspection = inspect_network(&directory.0).expect("a network");
+    assert_eq!(inspection.files, []);
+    assert_eq!(
+        accounts(&inspection.hosts[0]),
+        [
+            "addr.json links: 1 = 1 + 0 + 0 + 0",
+            "cluster.json cluster: 1 = 0 + 0 + 1 + 0; cluster.json:0",
+            "conntrack conntrack: 1 = 0 + 0 + 1 + 0; conntrack:0",
+            "iptables-save iptables: 16 = 0 + 9 + 3 + 4; -m string:7; error 6:9; error 11:6; error 13:2; error 16:1",
+            "listen sockets: 1 = 0 + 0 + 1 + 0; listen:0",
+            "name name: 1 = 1 + 0 + 0 + 0",
+            "nft.json nft: 4 = 1 + 1 + 2 + 0, 1 repeated; table inet fw:0",
+            "nft.txt nft: 1 = 0 + 0 + 1 + 0; nft.txt:0",
+            "notes.md unknown: 1 = 0 + 0 + 1 + 0; notes.md:0",
+            "route.json routes: 5 = 3 + 1 + 0 + 1, 2 repeated; error 1:58",
+            "route6.json routes: 1 = 1 + 0 + 0 + 0",
+            "rule.json policy-rules: 1 = 0 + 0 + 0 + 1; error 1:2",
+            "sockets sockets: 5 = 1 + 3 + 0 + 1; error 5:1",
+            "sysctl sysctl: 5 = 2 + 2 + 0 + 1; error 5:1",
+            "topology.json topology: 1 = 1 + 0 + 0 + 0",
+        ]
+    );
+}
+
+#[test]
+fn files_beside_the_hosts_are_accounted_for() {
+    let files: &[(&str, &[u8])] =
+        &[("a/addr.json", ADDR), ("flows", b"x"), ("topology.json", b"{"), ("empty/readme", b"")];
+    let directory = Directory::new("beside", files);
+    let inspection = inspect_network(&directory.0).expect("a network");
+    assert_eq!(
+        accounts(&inspection.files),
+        ["flows unknown: 1 = 0 + 0 + 1 + 0; flows:0", "topology.json topology: 1 = 0 + 0 + 0 + 1; error 1:1",]
+    );
 }
