@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+const HELP: &str = "\
+`natpath COMMAND --help` has examples. `natpath man COMMAND | man -l -` is the same as a manual page, and
+`natpath completions bash|zsh|fish` makes the shell complete all of it.";
+
 /// Where a packet really goes on Linux, and why.
 #[derive(Debug, Parser)]
-#[command(name = "natpath", version, about)]
+#[command(name = "natpath", version, about, after_help = HELP)]
 pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -18,6 +22,14 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Follow a connection both ways through recorded hosts, and say what each rule does to it
     Trace(TraceArguments),
+    /// Say what was read from recorded hosts, and what could not be read or modelled
+    Inspect(InspectArguments),
+    /// Record the running host, its containers and its network namespaces
+    Snapshot(SnapshotArguments),
+    /// Print completions for a shell
+    Completions(CompletionsArguments),
+    /// Print the manual page, of natpath or of one of its commands
+    Man(ManArguments),
 }
 
 const TRACE_HELP: &str = "\
@@ -27,7 +39,8 @@ SRC `-` or `-:PORT` is the kernel's choice of address, for a connection that a h
 
 DIR holds one directory per host, or the files of a single host: the output of iptables-save,
 `ip -j -d addr`, `ip -j route show table all`, `ip -j rule`, `sysctl -a`, `ss -H -lntup` and so on, in
-files named iptables-save, addr.json, route.json, rule.json, sysctl, sockets (see README.md).
+files named iptables-save, addr.json, route.json, rule.json, sysctl, sockets (see README.md); `natpath
+snapshot` writes them. Without --net the running host is recorded and read, which takes root.
 
 Examples:
   natpath trace --net examples/double-dnat tcp 198.51.100.2 198.51.100.1:80
@@ -35,6 +48,7 @@ Examples:
   natpath trace --net prod --from node1 tcp - 10.96.0.10:443 mark=0x10
   natpath trace --net prod --json icmp 10.0.0.5 10.0.0.9 | jq '.flows[].paths[].outcome'
   natpath trace --net prod --flows flows.txt
+  sudo natpath trace tcp - 192.0.2.1:443
   echo 'tcp 10.0.0.5 10.0.0.9:22 ttl=3' | natpath trace --net prod --flows -
 
 Exit status:
@@ -46,7 +60,7 @@ Exit status:
 #[derive(Debug, Args)]
 #[command(after_help = TRACE_HELP)]
 pub(crate) struct TraceArguments {
-    /// The recorded network, or a single recorded host
+    /// The recorded network, or a single recorded host [default: the running host]
     #[arg(long, value_name = "DIR")]
     pub(crate) net: Option<PathBuf>,
 
@@ -108,6 +122,106 @@ impl TraceArguments {
     }
 }
 
+const INSPECT_HELP: &str = "\
+Each file of the directory is listed: how many items were read from it, what of them can't be decided, what
+could not be read, and which files are not read and why. Every line of a file (or row of a JSON list) is an
+item, structure, unread or an error, so nothing is lost without a word.
+
+Examples:
+  natpath inspect --net prod
+  natpath inspect --net prod --json | jq '.hosts[].files[] | {file, items, unsupported}'
+  sudo natpath inspect
+
+Exit status:
+  0  something was read
+  2  usage, or nothing that can be read (message on stderr)";
+
+/// The words of `natpath inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_HELP)]
+pub(crate) struct InspectArguments {
+    /// The recorded network, or a single recorded host [default: the running host]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) net: Option<PathBuf>,
+
+    /// Print JSON, schema natpath.inspect/1
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// List every construct that can't be decided, not one of each kind
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+const SNAPSHOT_HELP: &str = "\
+DIR gets a directory for the host and one for each of its network namespaces: DIR/HOST, DIR/HOST/ns/NAME.
+Namespaces are those of Docker, Podman and CRI containers, those that `ip netns` has named, and all others
+that some process holds. Each file is the untouched output of a standard tool (WireGuard's secret keys are
+hidden); a tool that is not installed is named and left out. Nothing is sent and nothing is changed. Only root
+may read rules and enter namespaces.
+
+The script does the same where natpath is not installed: it needs a POSIX shell and the tools.
+
+Examples:
+  sudo natpath snapshot --out prod
+  natpath snapshot --script > natpath-snapshot.sh
+  natpath snapshot --script | ssh root@node1 sh -s /tmp/prod
+
+Exit status:
+  0  recorded, but for what stderr names
+  2  usage, or a directory that can't be written";
+
+/// The words of `natpath snapshot`.
+#[derive(Debug, Args)]
+#[command(after_help = SNAPSHOT_HELP)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SnapshotArguments {
+    /// The directory to write, empty or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Print a POSIX shell script that records a host
+    #[arg(long)]
+    pub(crate) script: bool,
+}
+
+/// The words of `natpath completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+/// A shell that has completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// For ~/.local/share/bash-completion/completions/natpath
+    Bash,
+    /// For a file _natpath in a directory of $fpath
+    Zsh,
+    /// For ~/.config/fish/completions/natpath.fish
+    Fish,
+}
+
+impl From<Shell> for clap_complete::Shell {
+    fn from(shell: Shell) -> Self {
+        match shell {
+            Shell::Bash => Self::Bash,
+            Shell::Zsh => Self::Zsh,
+            Shell::Fish => Self::Fish,
+        }
+    }
+}
+
+/// The words of `natpath man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArguments {
+    /// The command whose page is wanted
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+}
+
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
@@ -144,6 +258,7 @@ mod tests {
         Arguments::try_parse_from(all).map_err(|error| error.kind()).map(|arguments| {
             match arguments.command {
                 Command::Trace(trace) => trace.flow_words(),
+                other => panic!("{other:?} is no trace"),
             }
         })
     }

@@ -16,6 +16,10 @@ const UNUSABLE: u8 = 2;
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Trace(arguments) => commands::trace::run(&arguments),
+        Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Snapshot(arguments) => commands::snapshot::run(&arguments),
+        Command::Completions(arguments) => commands::describe::completions(&arguments),
+        Command::Man(arguments) => commands::describe::man(&arguments),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("natpath: {error:#}");

@@ -1,4 +1,5 @@
-//! Every host of a corpus beside the checkout, and every example, is read without errors and accounted for.
+//! Every host of the corpus, here and beside the checkout, and every example, is read without errors and
+//! accounted for.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -6,16 +7,16 @@ use std::path::{Path, PathBuf};
 use natpath_formats::snapshot::{Accounted, Unit, inspect_network, read_host};
 use natpath_model::{Diagnostic, Severity};
 
-/// The directories of hosts: the corpus, where it is there, and the examples.
+/// The directories of hosts: of the corpus, and of the examples.
 fn hosts() -> Vec<PathBuf> {
-    let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let corpus = crate_root.join("../../../shared/corpus");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let directories = |path: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
         entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     };
-    let mut hosts = [directories(&corpus.join("hosts")), directories(&corpus.join("kube-proxy"))].concat();
-    hosts.extend(directories(&crate_root.join("../../examples")).iter().flat_map(|path| directories(path)));
+    let groups = ["corpus", "../shared/corpus"].iter().flat_map(|corpus| directories(&root.join(corpus)));
+    let groups: Vec<_> = groups.chain(directories(&root.join("examples"))).collect();
+    let mut hosts: Vec<_> = groups.iter().flat_map(|group| directories(group)).collect();
     hosts.retain(|path| path.join("addr.json").is_file());
     hosts.sort();
     hosts

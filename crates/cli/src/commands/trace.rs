@@ -1,6 +1,6 @@
 //! `natpath trace`: reads a network and flows, has the engine trace them, prints the answer.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,6 +10,8 @@ use natpath_formats::flows::{FlowAction, FlowLine, parse};
 use natpath_formats::snapshot::read_network;
 use natpath_model::{Diagnostic, Network, Severity};
 
+use super::print;
+use super::snapshot::running_host;
 use crate::args::TraceArguments;
 use crate::render::view::Traced;
 use crate::render::{json, text};
@@ -23,15 +25,16 @@ pub(crate) fn run(arguments: &TraceArguments) -> Result<ExitCode> {
     let lines = read_flows(arguments)?;
     let network = read_snapshot(arguments)?;
     let traces = trace_all(&network, lines, arguments.flows.as_deref())?;
-    print(&network, &traces, arguments)?;
+    show(&network, &traces, arguments)?;
     Ok(if traces.iter().all(Traced::works) { ExitCode::SUCCESS } else { ExitCode::from(FAILS) })
 }
 
+/// Reads the recorded network, or records the running host and reads that.
 fn read_snapshot(arguments: &TraceArguments) -> Result<Network> {
-    let Some(dir) = &arguments.net else {
-        bail!("recording the running host is not there yet\n  help: give recorded hosts with --net DIR");
+    let network = match &arguments.net {
+        Some(dir) => read_network(dir)?,
+        None => read_network(running_host()?.path())?,
     };
-    let network = read_network(dir)?;
     report(&network, arguments.verbose);
     Ok(network)
 }
@@ -122,8 +125,7 @@ fn name_of(file: &Path) -> String {
     if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() }
 }
 
-/// Prints to stdout; a reader that has seen enough (`| head`) is no error.
-fn print(network: &Network, traces: &[Traced], arguments: &TraceArguments) -> Result<()> {
+fn show(network: &Network, traces: &[Traced], arguments: &TraceArguments) -> Result<()> {
     let mut bytes = Vec::new();
     if arguments.json {
         json::write(&mut bytes, network, traces, arguments.verbose)?;
@@ -131,11 +133,7 @@ fn print(network: &Network, traces: &[Traced], arguments: &TraceArguments) -> Re
         let layout = text::Layout { verbose: arguments.verbose, width: width() };
         bytes = text::render(network, traces, layout).into_bytes();
     }
-    let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("stdout can't be written"),
-    }
+    print(&bytes)
 }
 
 /// The columns to keep to: those of the terminal, but no more than read well; `None` for a terminal that
