@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::print;
 use crate::args::SnapshotArguments;
-use record::{Place, Recorder, make_directory, say};
+use record::{Place, Recorder, add_to, make_directory, say};
 use topology::Wires;
 
 /// Runs the command.
@@ -65,7 +65,9 @@ fn record(out: &Path) -> Result<Vec<String>> {
         recorder.host(&host, &place, &out.join(&node).join("ns").join(&namespace.name))?;
         wires.note(&recorder, &host, &place);
     }
-    topology::write(&wires, out).context("topology.json can't be written")?;
+    if let Some(text) = wires.topology() {
+        add_to(&out.join("topology.json"), text.as_bytes())?;
+    }
     Ok(recorder.missing.into_iter().collect())
 }
 

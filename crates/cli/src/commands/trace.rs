@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use natpath_engine::Session;
 use natpath_formats::flows::{FlowAction, FlowLine, parse};
 use natpath_formats::snapshot::read_network;
-use natpath_model::{Diagnostic, Network, Severity};
+use natpath_model::{Diagnostic, Flow, Network, Severity};
 
 use super::print;
 use super::snapshot::running_host;
@@ -98,7 +98,7 @@ fn trace_all(network: &Network, lines: Vec<FlowLine>, file: Option<&Path>) -> Re
     for FlowLine { line, text, action } in lines {
         let place = || file.map_or(String::new(), |file| format!("{}:{line}: ", name_of(file)));
         let flow = match action {
-            FlowAction::Flow(flow) => flow,
+            FlowAction::Flow(flow) => in_full(flow, network),
             FlowAction::Wait(milliseconds) => {
                 session.wait(milliseconds);
                 continue;
@@ -118,6 +118,19 @@ fn trace_all(network: &Network, lines: Vec<FlowLine>, file: Option<&Path>) -> Re
         bail!("there is no flow to trace");
     }
     Ok(traces)
+}
+
+/// Writes out the names of hosts: a namespace `HOST/ns/NAME` may be called `NAME` where no other host is.
+fn in_full(mut flow: Flow, network: &Network) -> Flow {
+    let enters = flow.enters.as_mut().map(|(host, _)| host);
+    for name in flow.from.as_mut().into_iter().chain(enters) {
+        let ending = format!("/ns/{name}");
+        let mut others = network.hosts.iter().filter(|host| host.name.ends_with(&ending));
+        if let (None, Some(only), None) = (network.host(name), others.next(), others.next()) {
+            name.clone_from(&only.name);
+        }
+    }
+    flow
 }
 
 /// A file of flows as messages name it.

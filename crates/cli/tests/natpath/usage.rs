@@ -25,11 +25,6 @@ fn help_has_examples_and_exit_statuses() {
 }
 
 #[test]
-fn without_a_recorded_network_it_says_what_to_give() {
-    refuses(&format!("trace {FLOW}"), "", "give recorded hosts with --net DIR");
-}
-
-#[test]
 fn usage_errors_have_status_2() {
     refuses("", "", "Usage:");
     refuses("trace", "", "required");

@@ -190,14 +190,16 @@ struct HostRecord<'a> {
 }
 
 impl HostRecord<'_> {
-    /// Adds to a file.
     fn write(&self, file: &str, text: &[u8]) -> Result<()> {
-        let path = self.dir.join(file);
-        let shown = || format!("{} can't be written", path.display());
-        let mut file =
-            OpenOptions::new().append(true).create(true).mode(0o600).open(&path).with_context(shown)?;
-        file.write_all(text).with_context(shown)
+        add_to(&self.dir.join(file), text)
     }
+}
+
+/// Adds to a file that others can't read.
+pub(super) fn add_to(path: &Path, text: &[u8]) -> Result<()> {
+    let shown = || format!("{} can't be written", path.display());
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).with_context(shown)?;
+    file.write_all(text).with_context(shown)
 }
 
 /// WireGuard's private and preshared keys are hidden as `wg show` hides them.

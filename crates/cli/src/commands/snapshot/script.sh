@@ -169,6 +169,11 @@ note_veths() {
     for path in /run/netns/*; do
         [ -e "$path" ] && printf '%s name=%s %s\n' "$own" "${path##*/}" "$(inode "$path")"
     done >>"$scratch/nsids"
+    # nsid 0 (iproute2 netns name: NAME): lsns does not see namespaces that no process is in.
+    enter ip netns list-id 2>/dev/null | sed -n 's/^nsid \([0-9]*\) (iproute2 netns name: \(.*\))$/\1 \2/p' |
+        while read -r nsid name_; do
+            printf '%s %s %s\n' "$own" "$nsid" "$(inode "/run/netns/$name_")"
+        done >>"$scratch/nsids"
 }
 
 # Writes the veth pairs whose ends name each other.

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::Path;
 
 use serde::Deserialize;
 
@@ -64,6 +63,7 @@ impl Wires {
                 self.others.insert((own, Where::Named(name)), other);
             }
         }
+        self.names(own, &recorder.print(place, "ip", &["netns", "list-id"]));
     }
 
     fn links(&mut self, own: u64, text: &str) {
@@ -90,6 +90,20 @@ impl Wires {
             let other = words.next().and_then(|word| word.parse().ok());
             let number = words.next().and_then(|word| word.parse().ok());
             if let (Some(other), Some(number)) = (other, number) {
+                self.others.insert((own, Where::Numbered(number)), other);
+            }
+        }
+    }
+
+    /// `nsid 0 (iproute2 netns name: web)` a line; lsns does not see namespaces that no process is in.
+    fn names(&mut self, own: u64, text: &str) {
+        for line in text.lines() {
+            let words =
+                line.strip_prefix("nsid ").and_then(|line| line.split_once(" (iproute2 netns name: "));
+            let Some((number, name)) = words else { continue };
+            let name = Where::Named(name.trim_end_matches(')').to_owned());
+            let other = self.others.get(&(own, name)).copied();
+            if let (Some(other), Ok(number)) = (other, number.parse()) {
                 self.others.insert((own, Where::Numbered(number)), other);
             }
         }
@@ -125,14 +139,6 @@ impl Wires {
     }
 }
 
-/// Writes topology.json, if there is anything to say.
-pub(super) fn write(wires: &Wires, out: &Path) -> std::io::Result<()> {
-    match wires.topology() {
-        Some(text) => fs::write(out.join("topology.json"), text),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +163,14 @@ mod tests {
     fn ends_that_name_each_other_are_a_pair() {
         let expected = "{\"segments\": [\n  [\"n/ns/web:eth0\", \"n:veth5\"],\n  [\"n:a\", \"n:b\"]\n]}\n";
         assert_eq!(wires(0).topology().as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn names_tell_the_numbers_of_namespaces_without_processes() {
+        let mut wires = wires(3);
+        wires.others.insert((2, Where::Named("node".to_owned())), 1);
+        wires.names(2, "nsid 0 (iproute2 netns name: node)\nnsid 1 \n");
+        assert!(wires.topology().is_some_and(|text| text.contains("n/ns/web:eth0")), "{wires:?}");
     }
 
     #[test]
