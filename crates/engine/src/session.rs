@@ -371,7 +371,9 @@ impl<'a> Session<'a> {
         let host = self.world.host(host);
         host.link_named(interface).ok_or_else(|| {
             let known: Vec<String> = host.snapshot.links.iter().map(|link| link.name.to_string()).collect();
-            FlowError::NoInterface { host: host.snapshot.name.clone(), interface, known: known.join(", ") }
+            let known =
+                if known.is_empty() { "none, for it has no addr.json".to_owned() } else { known.join(", ") };
+            FlowError::NoInterface { host: host.snapshot.name.clone(), interface, known }
         })
     }
 }

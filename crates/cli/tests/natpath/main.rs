@@ -1,6 +1,8 @@
 //! The command as its users run it: what it prints, where, and with which exit status.
 
 mod examples;
+mod inspect;
+mod snapshot;
 mod usage;
 
 use std::io::Write;

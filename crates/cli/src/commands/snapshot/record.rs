@@ -16,6 +16,7 @@ use super::tools::{FILTER_PLACES, PLAIN_QUEUES, RECORDS, Record, When};
 /// Runs tools, and says what they could not do.
 pub(super) struct Recorder {
     path: OsString,
+    root: bool,
     both_backends: bool,
     /// Tools that are not installed.
     pub(super) missing: BTreeSet<String>,
@@ -46,8 +47,12 @@ impl Recorder {
         let mut path = std::env::var_os("PATH").unwrap_or_default();
         // Where many distributions keep the tools, and what few users' PATH has.
         path.push(":/usr/local/sbin:/usr/sbin:/sbin");
-        let mut recorder =
-            Self { path, both_backends: false, missing: BTreeSet::new(), progress: Progress::new() };
+        let (missing, progress) = (BTreeSet::new(), Progress::new());
+        let mut recorder = Self { path, root: false, both_backends: false, missing, progress };
+        recorder.root = recorder.print(&Place::Here, "id", &["-u"]).trim() == "0";
+        if !recorder.root {
+            say("not root: rules, connections and other namespaces can't be read");
+        }
         recorder.both_backends = recorder.has("iptables-legacy-save")
             && (recorder.has("iptables-nft-save")
                 || recorder.print(&Place::Here, "iptables-save", &["-V"]).contains("nf_tables"));
@@ -137,6 +142,12 @@ impl Recorder {
         let command = format!("{tool} {}", arguments.join(" "));
         let name = host.name;
         match self.run(host.place, tool, arguments) {
+            // The legacy tools print nothing for others than root, and call it success.
+            Ok(output)
+                if output.status.success() && output.stdout.is_empty() && !self.root && of_rules(file) =>
+            {
+                say(&format!("{name}: {file} is not recorded: {command}: only root may read rules"));
+            }
             Ok(output) if output.status.success() => return Some(output.stdout),
             Ok(output) if !output.stdout.is_empty() => {
                 say(&format!("{name}: {file} may lack something: {command}: {}", reason(&output)));
@@ -222,6 +233,10 @@ fn hide_keys(dump: &str) -> String {
         text.push('\n');
     }
     text
+}
+
+fn of_rules(file: &str) -> bool {
+    file.contains("tables") && file.ends_with("-save")
 }
 
 /// The first line of what a tool complained of.
