@@ -2,12 +2,14 @@
 //! bridge.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::ROLE;
 
@@ -17,6 +19,27 @@ pub(super) const NAMES: [&str; 2] = ["containers behind routes", "containers on 
 /// Whether frames between the ports of a bridge are modelled; until then the bridge's lab asserts which
 /// answers are wrong, and fails when they are not wrong any more.
 const BRIDGES_ARE_MODELLED: bool = false;
+
+/// Stands in for Docker: the container `database` is the process $DB_PID. Podman's, it is there once more.
+const DOCKER: &str = "#!/bin/sh
+case $1 in
+ps) echo 0123abcd ;;
+inspect) echo \"$DB_PID /database\" ;;
+esac
+";
+
+/// Stands in for crictl: the pod's process is $DB_PID too, so there is nothing to record.
+const CRICTL: &str = "#!/bin/sh
+case $1 in
+pods) echo 4567 ;;
+inspectp) echo \"$DB_PID default pod\" ;;
+esac
+";
+
+/// Stands in for wg, in every namespace.
+const WG: &str = "#!/bin/sh
+printf 'wg0\\tSECRET\\tPUBLIC\\t51820\\toff\\nwg0\\tPEER\\tSECRET\\t(none)\\t10.9.0.2/32\\t0\\t0\\t0\\toff\\n'
+";
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -40,13 +63,16 @@ pub(super) fn run(name: &str) -> Result<()> {
     lab.record(&recorded, &scripted)?;
     let mut expected = vec!["node".to_owned(), CLIENT.to_owned(), lab.db.clone(), WEB.to_owned()];
     expected.sort();
-    check("the hosts", &hosts(&recorded)?, &expected)?;
+    check("the hosts", &lab.hosts(Some(&recorded))?, &expected)?;
     same_directories(&recorded, &scripted)?;
     lab.check_topology(&recorded)?;
+    let keys = fs::read_to_string(recorded.join("node/wg")).map_err(|error| error.to_string())?;
+    check("hidden keys", &(keys.contains("PUBLIC"), keys.contains("SECRET")), &(true, false))?;
+    lab.check_running_host(&expected)?;
 
     let mut differences = Vec::new();
     for attempt in lab.attempts() {
-        let engine = lab.trace(&recorded, &attempt)?;
+        let engine = lab.trace(Some(&recorded), &attempt)?;
         let kernel = lab.connect(&attempt)?;
         let flow = format!("{} → {}", attempt.from, attempt.to);
         check(&format!("{flow}: what the kernel does"), &kernel, &attempt.expected.to_owned())?;
@@ -77,8 +103,11 @@ fn check<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) ->
 /// The host that runs the test, with its processes.
 struct Lab {
     bridged: bool,
-    /// The name of the namespace that only a process holds.
+    /// The name of the namespace that only a process holds: the container's, where Docker tells it.
     db: String,
+    db_pid: u32,
+    /// Tools that stand in for others, and the temporary files of natpath.
+    directory: TempDir,
     /// By the name of a host, the file that stands for its namespace.
     namespaces: BTreeMap<String, String>,
     children: Vec<Child>,
@@ -163,9 +192,12 @@ impl Lab {
             .map_err(|error| error.to_string())?;
         let pid = db.id();
         let held = format!("/proc/{pid}/ns/net");
+        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut lab = Self {
             bridged,
-            db: format!("node/ns/sleep-{pid}"),
+            db: if bridged { format!("node/ns/sleep-{pid}") } else { "node/ns/database".to_owned() },
+            db_pid: pid,
+            directory,
             namespaces: BTreeMap::new(),
             children: vec![db],
         };
@@ -182,6 +214,11 @@ impl Lab {
             (lab.db.clone(), held.clone()),
             ("node".to_owned(), "/proc/self/ns/net".to_owned()),
         ]);
+        lab.stand_in("wg", WG)?;
+        for (tool, text) in [("docker", DOCKER), ("podman", DOCKER), ("crictl", CRICTL)] {
+            lab.stand_in(tool, if bridged { "#!/bin/sh\nexit 1\n" } else { text })?;
+        }
+        fs::create_dir(lab.directory.path().join("tmp")).map_err(|error| error.to_string())?;
         let links = if bridged { BRIDGED } else { ROUTED };
         let script = format!("set -e\nDB={held} DB_PID={pid}\n{COMMON}{links}{RULES}");
         output(Command::new("sh").arg("-c").arg(script))?;
@@ -198,6 +235,27 @@ impl Lab {
         // A bridge's port learns and forwards a moment after it is up.
         std::thread::sleep(Duration::from_secs(2));
         Ok(lab)
+    }
+
+    fn stand_in(&self, tool: &str, text: &str) -> Result<()> {
+        let path = self.directory.path().join(tool);
+        let written =
+            fs::write(&path, text).and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)));
+        written.map_err(|error| error.to_string())
+    }
+
+    /// A program with the tools that stand in for others before it.
+    fn command(&self, program: &str) -> Command {
+        let path =
+            format!("{}:{}", self.directory.path().display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new(program);
+        let temporary = self.directory.path().join("tmp");
+        command.env("PATH", path).env("DB_PID", self.db_pid.to_string()).env("TMPDIR", temporary);
+        command
+    }
+
+    fn natpath(&self) -> Command {
+        self.command(env!("CARGO_BIN_EXE_natpath"))
     }
 
     fn inside(&self, host: &str, role: &str) -> Result<Command> {
@@ -222,9 +280,31 @@ impl Lab {
 
     /// Runs the command and the script one after the other.
     fn record(&self, recorded: &Path, scripted: &Path) -> Result<()> {
-        output(natpath().arg("snapshot").arg("--out").arg(recorded))?;
-        let script = output(natpath().args(["snapshot", "--script"]))?;
-        output(Command::new("sh").arg("-c").arg(script).arg("sh").arg(scripted)).map(drop)
+        output(self.natpath().arg("snapshot").arg("--out").arg(recorded))?;
+        let script = output(self.natpath().args(["snapshot", "--script"]))?;
+        output(self.command("sh").arg("-c").arg(script).arg("sh").arg(scripted)).map(drop)
+    }
+
+    /// Without `--net` the same is recorded and read, and nothing of it stays.
+    fn check_running_host(&self, expected: &Vec<String>) -> Result<()> {
+        check("the hosts of the running host", &self.hosts(None)?, expected)?;
+        let attempt = &self.attempts()[0];
+        check("a trace of the running host", &self.trace(None, attempt)?, &attempt.expected.to_owned())?;
+        let left = fs::read_dir(self.directory.path().join("tmp")).map_err(|error| error.to_string())?;
+        check("temporary files that stay", &left.count(), &0)
+    }
+
+    /// The hosts that natpath reads in a directory, or of the running host.
+    fn hosts(&self, recorded: Option<&Path>) -> Result<Vec<String>> {
+        let mut command = self.natpath();
+        command.args(["inspect", "--json"]).args(recorded.map(|path| format!("--net={}", path.display())));
+        let document: Value =
+            serde_json::from_str(&output(&mut command)?).map_err(|error| error.to_string())?;
+        let hosts = document["hosts"].as_array().cloned().unwrap_or_default();
+        let files = hosts.iter().flat_map(|host| host["files"].as_array().cloned().unwrap_or_default());
+        let is_bad = |file: &Value| file["missed"] != 0 || file["errors"] != Value::from(Vec::<Value>::new());
+        check("files with errors", &files.filter(is_bad).collect(), &Vec::<Value>::new())?;
+        Ok(hosts.iter().filter_map(|host| host["name"].as_str().map(str::to_owned)).collect())
     }
 
     fn check_topology(&self, recorded: &Path) -> Result<()> {
@@ -264,13 +344,11 @@ impl Lab {
     }
 
     /// The answer of natpath, by the recorded files and, for a namespace, by its short name.
-    fn trace(&self, recorded: &Path, attempt: &Attempt) -> Result<String> {
+    fn trace(&self, recorded: Option<&Path>, attempt: &Attempt) -> Result<String> {
         let short = attempt.from.rsplit('/').next().unwrap_or_default();
-        let mut command = natpath();
-        command
-            .args(["trace", "--json", "--net"])
-            .arg(recorded)
-            .args(["--from", short, "tcp", "-", attempt.to]);
+        let mut command = self.natpath();
+        command.args(["trace", "--json"]).args(recorded.map(|path| format!("--net={}", path.display())));
+        command.args(["--from", short, "tcp", "-", attempt.to]);
         let ran = command.output().map_err(|error| error.to_string())?;
         let document: Value = serde_json::from_slice(&ran.stdout)
             .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&ran.stderr)))?;
@@ -285,10 +363,6 @@ pub(super) fn meaning(path: &Value) -> String {
         ("delivered", Some(true)) => format!("delivered, seen as {}", word(&path["there"]["src"])),
         (outcome, _) => outcome.to_owned(),
     }
-}
-
-fn natpath() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_natpath"))
 }
 
 fn output(command: &mut Command) -> Result<String> {
@@ -307,18 +381,6 @@ fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) -> Result<()> {
         std::thread::sleep(Duration::from_millis(25));
     }
     Err(format!("{what}: it does not come"))
-}
-
-/// The hosts that natpath reads in a directory.
-fn hosts(directory: &Path) -> Result<Vec<String>> {
-    let document: Value =
-        serde_json::from_str(&output(natpath().args(["inspect", "--json", "--net"]).arg(directory))?)
-            .map_err(|error| error.to_string())?;
-    let hosts = document["hosts"].as_array().cloned().unwrap_or_default();
-    let files = hosts.iter().flat_map(|host| host["files"].as_array().cloned().unwrap_or_default());
-    let bad = files.filter(|file| file["missed"] != 0 || file["errors"] != Value::from(Vec::<Value>::new()));
-    check("files with errors", &bad.collect(), &Vec::<Value>::new())?;
-    Ok(hosts.iter().filter_map(|host| host["name"].as_str().map(str::to_owned)).collect())
 }
 
 /// Compares two directories, counters and timers apart.
