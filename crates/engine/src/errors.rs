@@ -48,6 +48,7 @@ impl<O: Observer> Pass<'_, '_, O> {
             any_source: false,
             tracked: attached(skb.tracked),
             mark: self.reply_mark(skb),
+            straight: None,
         });
     }
 
@@ -84,6 +85,9 @@ impl<O: Observer> Pass<'_, '_, O> {
             any_source: true,
             tracked: attached(skb.tracked),
             mark: self.reply_mark(skb),
+            // nf_reject_ipv4.c: what came in by a bridge is answered by the same port, with the addresses it
+            // has by then.
+            straight: skb.physdev.map(|physdev| physdev.in_port),
         });
     }
 

@@ -38,8 +38,8 @@ pub(crate) struct FlowRun {
 pub(crate) struct Start<'f> {
     pub(crate) flow: &'f Flow,
     pub(crate) sender: Sender,
-    /// A single frame in place of the flow's packets, and the interface that gets it.
-    pub(crate) frame: Option<(WireEnd, Packet)>,
+    /// A single frame in place of the flow's packets, and the interfaces it comes from and goes to.
+    pub(crate) frame: Option<(WireEnd, WireEnd, Packet)>,
 }
 
 /// Runs a flow once.
@@ -49,8 +49,8 @@ pub(crate) fn run(world: &World<'_>, start: &Start<'_>, state: State, choices: C
     let mut run = Run::new(world, flow, start.sender, state, choices);
     let client = match start.frame {
         None => begin(&mut run),
-        Some((at, packet)) => {
-            run.inject(at, packet, None);
+        Some((from, to, packet)) => {
+            run.inject(from, to, packet);
             let Header { protocol, src, dst } = packet.header();
             SocketKey { node: run.sender_node().into(), protocol, local: src, remote: dst }
         }
@@ -79,8 +79,8 @@ fn begin(run: &mut Run<'_, '_>) -> SocketKey {
             let packet = Packet { src: flow.src.unwrap_or(family.unspecified()), ..packet };
             run.send(node, packet, Role::First, None);
         }
-        Sender::Outside { enters, .. } => {
-            run.inject(enters, packet, flow.src_mac);
+        Sender::Outside { .. } => {
+            run.send_in(packet, Role::First);
         }
     }
     client
@@ -153,11 +153,7 @@ fn exchange(run: &mut Run<'_, '_>, client: SocketKey) {
     let node = run.sender_node();
     let journey = match run.sender {
         Sender::Host(_) => run.send(node, packet, Role::Needed(FlowPacket::ClientData), None),
-        Sender::Outside { enters, .. } => {
-            let journey = run.inject(enters, packet, run.flow.src_mac);
-            run.journeys[journey].role = Role::Needed(FlowPacket::ClientData);
-            journey
-        }
+        Sender::Outside { .. } => run.send_in(packet, Role::Needed(FlowPacket::ClientData)),
     };
     run.settle();
     // The server answers on the socket that got the data.

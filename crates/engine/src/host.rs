@@ -89,6 +89,42 @@ impl<'a> Host<'a> {
         self.snapshot.links.iter().position(|link| link.name == name).map(LinkId)
     }
 
+    /// Whether a link is a bridge.
+    pub(crate) fn is_bridge(&self, link: LinkId) -> bool {
+        self.link(link).kind.as_deref() == Some("bridge")
+    }
+
+    /// Whether a link is a port of a bridge.
+    pub(crate) fn is_port(&self, link: LinkId) -> bool {
+        !self.is_bridge(link) && self.bridge_of(link).is_some()
+    }
+
+    /// The bridge that a link is or is a port of.
+    pub(crate) fn bridge_of(&self, link: LinkId) -> Option<LinkId> {
+        if self.is_bridge(link) {
+            return Some(link);
+        }
+        let master = self.link_named(self.link(link).master?)?;
+        self.is_bridge(master).then_some(master)
+    }
+
+    /// The ports of a bridge.
+    pub(crate) fn ports(&self, bridge: LinkId) -> impl Iterator<Item = LinkId> + use<'_, 'a> {
+        let name = self.link(bridge).name;
+        (0..self.snapshot.links.len()).map(LinkId).filter(move |link| self.link(*link).master == Some(name))
+    }
+
+    /// Whether a bridge shows its frames to the hooks of a family (br_netfilter_hooks.c,
+    /// `br_nf_pre_routing`).
+    pub(crate) fn calls_hooks(&self, family: Family, bridge: LinkId) -> bool {
+        let key = match family {
+            Family::Ip4 => "net.bridge.bridge-nf-call-iptables",
+            Family::Ip6 => "net.bridge.bridge-nf-call-ip6tables",
+        };
+        // Without the parameter br_netfilter is not loaded.
+        self.sysctl(key, 0) != 0 || self.link(bridge).detail.calls[family as usize]
+    }
+
     /// The loopback device; a host without one was recorded without its links.
     #[must_use]
     pub fn loopback(&self) -> Option<LinkId> {

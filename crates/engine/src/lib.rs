@@ -12,6 +12,7 @@
 //!                                                         path ─→ chain, matching ─→ conntrack, nat, fib
 //! ```
 
+mod bridge;
 mod chain;
 pub mod choice;
 pub mod conntrack;

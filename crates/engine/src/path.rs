@@ -52,6 +52,11 @@ impl<O: Observer> Pass<'_, '_, O> {
         if kept.is_some() && skb.packet.dst == dst {
             return self.local_in(skb);
         }
+        self.route_in(skb, link, turns)
+    }
+
+    /// Where a packet goes that has passed PREROUTING.
+    pub(crate) fn route_in(&mut self, skb: Skb, link: LinkId, turns: u32) -> Fate {
         let mark = skb.mark;
         let route = self.assuming(|host, assume| host.route_input(&skb.packet, mark, link, assume));
         match route {
@@ -250,14 +255,14 @@ impl<O: Observer> Pass<'_, '_, O> {
         Fate::Ended(skb, reason)
     }
 
-    fn way_out(&self, found: &Found<'_>, dst: IpAddr) -> Option<(LinkId, IpAddr, bool)> {
+    pub(crate) fn way_out(&self, found: &Found<'_>, dst: IpAddr) -> Option<(LinkId, IpAddr, bool)> {
         let hop = found.next_hop?;
         let link = self.host.link_named(hop.link?)?;
         Some((link, hop.gateway.unwrap_or(dst), hop.gateway.is_some()))
     }
 
     /// Runs all that is registered at a hook.
-    fn run_hook(&mut self, hook: Hook, skb: &mut Skb) -> Result<(), Reason> {
+    pub(crate) fn run_hook(&mut self, hook: Hook, skb: &mut Skb) -> Result<(), Reason> {
         for step in self.hook_steps(hook, skb) {
             self.run_step(hook, step, skb)?;
         }
@@ -400,7 +405,7 @@ impl<O: Observer> Pass<'_, '_, O> {
         }
     }
 
-    fn show_route(&mut self, skb: &Skb, found: Option<Found<'_>>, source: Option<IpAddr>, again: bool) {
+    pub(crate) fn show_route(&mut self, skb: &Skb, found: Option<Found<'_>>, source: Option<IpAddr>, again: bool) {
         let destination = skb.packet.dst;
         self.observer.step(|| {
             let found = found.map(|found| RouteFound {

@@ -19,7 +19,9 @@ use crate::skb::{Fate, Made, Reason, Skb};
 use crate::state::{Env, HostState};
 use crate::trace::{Assumption, At, End, Header, Hop, HostId, Outcome, Place, Step, Why};
 use crate::wire;
-use crate::world::{End as WireEnd, Neighbour, World};
+use crate::world::{End as WireEnd, Station, Unrecorded, World};
+
+mod lan;
 
 /// Everything that changes, over all hosts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -43,6 +45,8 @@ pub(crate) struct Journey {
     pub(crate) sent: Header,
     /// The packet as it was at its end, or is now.
     pub(crate) packet: Packet,
+    /// The bridge it has come to last, and who sent the frame.
+    came: Option<(WireEnd, Station)>,
 }
 
 /// Where a flow's sender is.
@@ -60,12 +64,22 @@ const MAX_EVENTS: usize = 100_000;
 /// What is to happen next.
 #[derive(Debug)]
 enum Event {
-    /// A packet comes in by a link.
-    Receive { journey: usize, at: WireEnd, packet: Packet, mark: u32, src_mac: Option<Mac> },
+    /// A frame comes in by a link.
+    Frame { journey: usize, at: WireEnd, frame: Frame },
     /// A host sends what it made on its own.
     Made { journey: usize, host: HostId, made: Made },
     /// A node's stack sends.
     Send { journey: usize, node: Place, packet: Packet },
+}
+
+/// A packet between two interfaces.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    packet: Packet,
+    mark: u32,
+    src_mac: Option<Mac>,
+    from: Station,
+    to: Station,
 }
 
 /// A run.
@@ -77,17 +91,18 @@ pub(crate) struct Run<'w, 'a> {
     pub(crate) env: Env,
     pub(crate) journeys: Vec<Journey>,
     queue: VecDeque<Event>,
-    /// Hosts nobody recorded that packets have reached, and by which link.
-    behind: Vec<(IpAddr, WireEnd, Behind)>,
+    /// Hosts nobody recorded that packets have reached.
+    outside: Vec<Outside>,
 }
 
-/// What an unrecorded host is.
+/// A host nobody recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Behind {
-    /// On the link itself.
-    OnLink,
-    /// Beyond a router.
-    Beyond,
+struct Outside {
+    address: IpAddr,
+    /// The station by which it is reached: its own, or its router's.
+    station: Unrecorded,
+    /// The recorded interface that its own packets go to if they are not for its subnet.
+    gateway: WireEnd,
 }
 
 impl<'w, 'a> Run<'w, 'a> {
@@ -105,11 +120,17 @@ impl<'w, 'a> Run<'w, 'a> {
             sequence: state.sequence,
             ..Env::default()
         };
-        let behind = match sender {
+        let outside = match sender {
             Sender::Host(_) => Vec::new(),
-            Sender::Outside { address, enters } => vec![(address, enters, Behind::OnLink)],
+            Sender::Outside { address, enters } => {
+                let given = flow.enters.as_ref().and_then(|(_, name)| world.host(enters.0).link_named(*name));
+                let port =
+                    given.filter(|port| *port != enters.1).or_else(|| world.port_of(enters, address));
+                let station = Unrecorded { address, at: enters, port, router: false };
+                vec![Outside { address, station, gateway: enters }]
+            }
         };
-        Self { world, flow, sender, state, env, journeys: Vec::new(), queue: VecDeque::new(), behind }
+        Self { world, flow, sender, state, env, journeys: Vec::new(), queue: VecDeque::new(), outside }
     }
 
     /// The node the sender is.
@@ -127,16 +148,27 @@ impl<'w, 'a> Run<'w, 'a> {
         journey
     }
 
-    /// Begins a journey of a packet that appears on the wire of an interface's only other end.
-    pub(crate) fn inject(&mut self, at: WireEnd, packet: Packet, src_mac: Option<Mac>) -> usize {
+    /// Begins a journey of a frame that is put on an interface's wire for another interface.
+    pub(crate) fn inject(&mut self, from: WireEnd, to: WireEnd, packet: Packet) -> usize {
         let journey = self.begin(packet, Role::First, None);
-        self.queue.push_back(Event::Receive { journey, at, packet, mark: 0, src_mac });
+        let (from, to) = (from, Station::End(to));
+        let frame = Frame { packet, mark: 0, src_mac: None, from: Station::End(from), to };
+        self.put(journey, from, frame);
+        journey
+    }
+
+    /// Begins a journey of a packet that the sender outside sends.
+    pub(crate) fn send_in(&mut self, packet: Packet, role: Role) -> usize {
+        let journey = self.begin(packet, role, None);
+        if let Some(sender) = self.outside.first().copied() {
+            self.emit(journey, &sender, packet, self.flow.src_mac, self.flow.enters.is_some());
+        }
         journey
     }
 
     fn begin(&mut self, packet: Packet, role: Role, cause: Option<usize>) -> usize {
         let sent = packet.header();
-        self.journeys.push(Journey { role, cause, hops: Vec::new(), end: None, sent, packet });
+        self.journeys.push(Journey { role, cause, hops: Vec::new(), end: None, sent, packet, came: None });
         self.journeys.len() - 1
     }
 
@@ -145,9 +177,13 @@ impl<'w, 'a> Run<'w, 'a> {
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.queue.pop_front() else { return };
             match event {
-                Event::Receive { journey, at, packet, mark, src_mac } => {
-                    self.receive(journey, at, packet, mark, src_mac);
-                }
+                Event::Frame { journey, at, frame } => match self.world.bridge_of(at) {
+                    Some(bridge) => {
+                        let port = Some(at.1).filter(|port| *port != bridge);
+                        self.cross(journey, (at.0, bridge), port, frame);
+                    }
+                    None => self.receive(journey, at, &frame),
+                },
                 Event::Made { journey, host, made } => {
                     let (fate, steps, caused) = self.pass(host, |pass| pass.send_made(&made));
                     self.follow(journey, host, None, fate, steps, caused);
@@ -175,10 +211,8 @@ impl<'w, 'a> Run<'w, 'a> {
         (result, steps, caused)
     }
 
-    fn receive(&mut self, journey: usize, at: WireEnd, packet: Packet, mark: u32, src_mac: Option<Mac>) {
-        let mut skb = Skb::new(packet);
-        skb.mark = mark;
-        skb.src_mac = src_mac;
+    fn receive(&mut self, journey: usize, at: WireEnd, frame: &Frame) {
+        let skb = Skb { mark: frame.mark, src_mac: frame.src_mac, ..Skb::new(frame.packet) };
         let (fate, steps, made) = self.pass(at.0, |pass| pass.receive(skb, at.1));
         self.follow(journey, at.0, Some(at.1), fate, steps, made);
     }
@@ -221,73 +255,6 @@ impl<'w, 'a> Run<'w, 'a> {
             other => other,
         };
         self.follow(journey, host, None, fate, steps, made);
-    }
-
-    /// An unrecorded host sends: to its own subnet directly, else to the host it is behind.
-    fn send_from_outside(&mut self, journey: usize, address: IpAddr, packet: Packet) {
-        self.journeys[journey].packet = packet;
-        let Some((_, at, behind)) = self.behind.iter().find(|(known, ..)| *known == address).copied() else {
-            return;
-        };
-        let hop =
-            Hop { host: Place::Assumed(address), in_interface: None, out_interface: None, steps: Vec::new() };
-        self.journeys[journey].hops.push(hop);
-        let link = self.world.link(at);
-        let direct = behind == Behind::OnLink
-            && link
-                .addresses
-                .iter()
-                .filter_map(natpath_model::Address::subnet)
-                .any(|net| net.contains(&address) && net.contains(&packet.dst));
-        let nobody = behind == Behind::Beyond && self.is_nobody_on(at, packet.dst);
-        if nobody {
-            // The router out there asks for the address on the wire, and nobody answers.
-            let at = At { host: Place::Assumed(address), interface: None };
-            let (outcome, header) = (Outcome::NoNeighbor, packet.header());
-            self.finish(journey, End { outcome, why: None, rule: None, at, header });
-            return;
-        }
-        if !direct || self.world.host(at.0).fib.is_local(packet.dst) {
-            self.queue.push_back(Event::Receive {
-                journey,
-                at,
-                packet: on_the_wire(packet),
-                mark: 0,
-                src_mac: None,
-            });
-            return;
-        }
-        match self.world.neighbour(at, packet.dst) {
-            Neighbour::End(end) => {
-                self.queue.push_back(Event::Receive {
-                    journey,
-                    at: end,
-                    packet: on_the_wire(packet),
-                    mark: 0,
-                    src_mac: None,
-                });
-            }
-            Neighbour::Unrecorded => self.deliver_outside(journey, packet.dst, packet),
-            Neighbour::Nobody => self.finish(
-                journey,
-                End {
-                    outcome: Outcome::NoNeighbor,
-                    why: None,
-                    rule: None,
-                    at: At { host: Place::Assumed(address), interface: None },
-                    header: packet.header(),
-                },
-            ),
-        }
-    }
-
-    /// Whether an address belongs to the subnet of a link, and to nobody on it.
-    fn is_nobody_on(&self, at: WireEnd, address: IpAddr) -> bool {
-        let subnets = self.world.link(at).addresses.iter().filter_map(natpath_model::Address::subnet);
-        let on_link =
-            subnets.filter(|net| net.prefix_len() < net.max_prefix_len()).any(|net| net.contains(&address));
-        let is_sender = matches!(self.sender, Sender::Outside { address: sender, .. } if sender == address);
-        on_link && !is_sender && !self.world.takes(at, address)
     }
 
     /// Takes note of what a host did with a packet, and goes on from there.
@@ -403,83 +370,14 @@ impl<'w, 'a> Run<'w, 'a> {
         }
         for made in caused.made {
             let begun = self.begin(made.packet, Role::Other, Some(journey));
+            if made.straight.is_some()
+                && let Some((bridge, sender)) = self.journeys[journey].came
+            {
+                self.answer_straight(begun, bridge, sender, &made);
+                continue;
+            }
             self.queue.push_back(Event::Made { journey: begun, host, made });
         }
-    }
-
-    /// Puts a packet on a wire.
-    fn transmit(&mut self, journey: usize, from: WireEnd, skb: &Skb, next_hop: IpAddr, via_gateway: bool) {
-        let packet = skb.packet;
-        let src_mac = self.world.link(from).mac;
-        // A sender outside is where its packet came from, whoever else is on that wire.
-        if let Sender::Outside { address, enters } = self.sender
-            && enters == from
-            && packet.dst == address
-        {
-            self.deliver_outside(journey, address, packet);
-            return;
-        }
-        match self.world.neighbour(from, next_hop) {
-            Neighbour::End(at) => {
-                // veth.c, `skb_scrub_packet`: the mark is lost only where the packet changes namespaces.
-                let mark = if at.0 == from.0 { skb.mark } else { 0 };
-                let packet = on_the_wire(packet);
-                self.queue.push_back(Event::Receive { journey, at, packet, mark, src_mac });
-            }
-            Neighbour::Nobody => {
-                // ip_finish_output: the neighbour is never resolved; the sender hears of it.
-                let skb = *skb;
-                let error = icmp::host_unreachable(packet.family());
-                let ((), steps, made) = self.pass(from.0, |pass| pass.send_error(&skb, error, 0, false));
-                if let Some(hop) = self.journeys[journey].hops.last_mut() {
-                    hop.steps.extend(steps);
-                }
-                self.cause(journey, from.0, made);
-                let interface = Some(self.world.link(from).name);
-                self.end_at(journey, from.0, interface, &packet, Reason::of(Outcome::NoNeighbor));
-            }
-            Neighbour::Unrecorded => self.leave(journey, from, packet, next_hop, via_gateway),
-        }
-    }
-
-    /// A packet goes to somebody nobody recorded.
-    fn leave(&mut self, journey: usize, from: WireEnd, packet: Packet, next_hop: IpAddr, via_gateway: bool) {
-        let link = self.world.link(from);
-        let (host, interface) = (self.world.host(from.0).snapshot.name.clone(), link.name);
-        if via_gateway || is_tunnel(link) {
-            self.env.assumptions.insert(Assumption::OutsideAnswers { host, interface });
-            self.remember(packet.dst, from, Behind::Beyond);
-            let end = Reason::of(Outcome::Left);
-            self.end_at(journey, from.0, Some(interface), &packet, end);
-            self.react_outside(journey, packet.dst, packet);
-            return;
-        }
-        self.env.assumptions.insert(Assumption::AssumedHost { address: next_hop, host, interface });
-        self.remember(next_hop, from, Behind::OnLink);
-        self.deliver_outside(journey, next_hop, packet);
-    }
-
-    fn remember(&mut self, address: IpAddr, at: WireEnd, behind: Behind) {
-        if !self.behind.iter().any(|(known, ..)| *known == address) {
-            self.behind.push((address, at, behind));
-        }
-    }
-
-    /// An unrecorded host takes a packet: it answers on every port.
-    fn deliver_outside(&mut self, journey: usize, address: IpAddr, packet: Packet) {
-        self.journeys[journey].packet = packet;
-        let place = Place::Assumed(address);
-        let hop = Hop { host: place, in_interface: None, out_interface: None, steps: Vec::new() };
-        self.journeys[journey].hops.push(hop);
-        let end = End {
-            outcome: Outcome::Delivered,
-            why: None,
-            rule: None,
-            at: At { host: place, interface: None },
-            header: packet.header(),
-        };
-        self.finish(journey, end);
-        self.react_outside(journey, address, packet);
     }
 
     fn react_outside(&mut self, journey: usize, address: IpAddr, packet: Packet) {
@@ -554,11 +452,4 @@ fn as_heard(skb: &Skb, reason: Reason) -> Reason {
 /// A packet as the receiver reads it: it crosses the wire as bytes, with checksums.
 fn on_the_wire(packet: Packet) -> Packet {
     wire::cross(&packet)
-}
-
-/// Links whose other end is a tunnel's, not a neighbour.
-fn is_tunnel(link: &natpath_model::Link) -> bool {
-    const KINDS: [&str; 10] =
-        ["wireguard", "tun", "gre", "gretap", "ipip", "sit", "ip6tnl", "vti", "xfrm", "ppp"];
-    link.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind))
 }

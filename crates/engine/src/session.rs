@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
         let mut flow = Flow::new(header.protocol, Some(packet.src), None, packet.dst, header.dst.port.value);
         flow.from = Some(host.to_owned());
         let at = self.world.receiver((id, link), packet.dst).ok_or(FlowError::NoReceiver { interface })?;
-        Ok(self.run(&Start { flow: &flow, sender: Sender::Host(id), frame: Some((at, packet)) }))
+        Ok(self.run(&Start { flow: &flow, sender: Sender::Host(id), frame: Some(((id, link), at, packet)) }))
     }
 
     fn run(&mut self, start: &Start<'_>) -> FlowTrace {
@@ -309,6 +309,8 @@ impl<'a> Session<'a> {
         if let Some((name, interface)) = &flow.enters {
             let host = self.host_named(name)?;
             let link = self.link_named(host, *interface)?;
+            // A port takes frames for its bridge.
+            let link = self.world.bridge_of((host, link)).unwrap_or(link);
             let address = flow.src.ok_or(FlowError::NoSender)?;
             return Ok(Sender::Outside { address, enters: (host, link) });
         }

@@ -30,6 +30,33 @@ pub struct Skb {
     pub owner: Option<(u32, u32)>,
     /// The hardware source address of the frame it came in.
     pub src_mac: Option<Mac>,
+    /// The ports of the bridge that shows the frame to the hooks, if one does.
+    pub physdev: Option<PhysDev>,
+}
+
+/// The ports of a bridge that a frame crosses, as br_netfilter notes them (`struct nf_bridge_info`). A packet
+/// keeps them while it is routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PhysDev {
+    /// The port it came in by.
+    pub in_port: BridgePort,
+    /// The port it leaves by; `None` before FORWARD, and where it does not leave bridged.
+    pub out_port: Option<BridgePort>,
+}
+
+/// A port of a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BridgePort {
+    /// This one.
+    Known(LinkId),
+    /// One that nothing tells.
+    Unknown,
+}
+
+impl From<Option<LinkId>> for BridgePort {
+    fn from(port: Option<LinkId>) -> Self {
+        port.map_or(Self::Unknown, Self::Known)
+    }
 }
 
 impl Skb {
@@ -46,6 +73,7 @@ impl Skb {
             bound: None,
             owner: None,
             src_mac: None,
+            physdev: None,
         }
     }
 }
@@ -108,4 +136,6 @@ pub struct Made {
     pub tracked: Tracked,
     /// The mark.
     pub mark: u32,
+    /// The port of a bridge by which it goes straight back to the sender, past all hooks.
+    pub straight: Option<BridgePort>,
 }

@@ -432,6 +432,15 @@ pub enum Step {
         /// The socket's program, if known.
         process: Option<String>,
     },
+    /// A bridge passed the frame on from port to port, or did not.
+    Bridged {
+        /// The port it came in by, where that is known.
+        in_port: Option<InterfaceName>,
+        /// The port it leaves by, where that is known.
+        out_port: Option<InterfaceName>,
+        /// What kept it from leaving.
+        stopped: Option<StoppedBy>,
+    },
     /// The new entry was put in the table.
     Confirmed {
         /// Original and reply tuple.
@@ -448,6 +457,33 @@ pub enum Step {
         /// Why.
         why: Option<Why>,
     },
+}
+
+/// What keeps a frame from leaving a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// It came in by the port it would leave by, which is not in hairpin mode.
+    SamePort,
+    /// Both ports are isolated.
+    Isolated,
+    /// A port is not in forwarding state.
+    Blocked,
+    /// No port leads to its destination.
+    NoPort,
+    /// It is not known whether the port it came in by is in hairpin mode.
+    UnknownPort,
+}
+
+impl fmt::Display for StoppedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SamePort => "it would leave by the port it came in by, which is not in hairpin mode",
+            Self::Isolated => "both ports are isolated",
+            Self::Blocked => "the port does not forward",
+            Self::NoPort => "no port leads there",
+            Self::UnknownPort => "it is not known whether its port is in hairpin mode",
+        })
+    }
 }
 
 /// How the walk of a base chain ended.
@@ -610,6 +646,15 @@ pub enum Assumption {
         /// By this interface.
         interface: InterfaceName,
     },
+    /// Somebody nobody recorded sits behind a port of a bridge, but it is not known which.
+    BehindBridge {
+        /// The address.
+        address: IpAddr,
+        /// The host.
+        host: String,
+        /// The bridge.
+        bridge: InterfaceName,
+    },
     /// The outside answers by the way it was reached.
     OutsideAnswers {
         /// The host the packet left from.
@@ -665,6 +710,8 @@ impl fmt::Display for Assumption {
                     Item::Routes(_) => "it has the routes of its addresses only",
                     Item::PolicyRules(_) => "it has the default policy rules",
                     Item::Neighbours => "no neighbour has failed",
+                    Item::BridgePorts => "no port of a bridge is in hairpin mode",
+                    Item::Forwarding => "its bridges know no hardware address",
                     Item::Sysctls => "forwarding is on, rp_filter and route_localnet are off",
                     Item::Sockets => "somebody listens",
                     Item::Rules(_) => "it has no rules",
@@ -675,6 +722,13 @@ impl fmt::Display for Assumption {
                 write!(
                     f,
                     "{address} is assumed to be a host behind {host} {interface} that answers on every port"
+                )
+            }
+            Self::BehindBridge { address, host, bridge } => {
+                write!(
+                    f,
+                    "it is not known behind which port of {host} {bridge} {address} sits: taken to be alone \
+                     behind one"
                 )
             }
             Self::OutsideAnswers { host, interface } => {

@@ -42,8 +42,41 @@ pub struct Link {
     pub peer_namespace: Option<i32>,
     /// The bridge, bond or VRF it belongs to.
     pub master: Option<InterfaceName>,
+    /// What `ip -d link` says of its kind.
+    pub detail: LinkDetail,
     /// Its addresses, in the order of `ip addr`.
     pub addresses: Vec<Address>,
+}
+
+/// What is particular to some kinds of links.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LinkDetail {
+    /// A bridge's port: whether frames may leave by the port they came in by.
+    pub hairpin: Option<bool>,
+    /// A bridge's port: whether frames between it and other such ports are dropped.
+    pub isolated: bool,
+    /// A bridge's port: whether it is in a state in which it does not forward.
+    pub blocked: bool,
+    /// A bridge: whether it shows its frames to the hooks of IPv4 and of IPv6, whatever
+    /// `net.bridge.bridge-nf-call-iptables` says.
+    pub calls: [bool; 2],
+    /// A tunnel's number (VNI).
+    pub tunnel_id: Option<u32>,
+    /// A tunnel's own outer address.
+    pub tunnel_local: Option<IpAddr>,
+    /// The outer address of a tunnel's other end.
+    pub tunnel_remote: Option<IpAddr>,
+}
+
+/// A hardware address that a bridge has learned or was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarding {
+    /// The address.
+    pub mac: Mac,
+    /// The port behind which it is.
+    pub port: InterfaceName,
+    /// Whether it is the host's own.
+    pub own: bool,
 }
 
 /// An address of a link.
@@ -299,4 +332,6 @@ pub struct Neighbour {
     pub failed: bool,
     /// Whether it was set by hand.
     pub permanent: bool,
+    /// Whether the host answers for it on the link (`ip neigh add proxy`).
+    pub proxy: bool,
 }

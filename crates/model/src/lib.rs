@@ -28,7 +28,8 @@ pub mod value;
 pub use conntrack::{CtStates, Direction, Status, Tuple, Zone, ZoneDirection};
 pub use diagnostic::{Diagnostic, Severity};
 pub use fib::{
-    Address, Link, Neighbour, NextHop, PolicyAction, PolicyRule, Route, RouteType, Scope, table_id,
+    Address, Forwarding, Link, LinkDetail, Neighbour, NextHop, PolicyAction, PolicyRule, Route, RouteType,
+    Scope, table_id,
 };
 pub use flow::Flow;
 pub use hook::{Hook, Manip, Priority};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::diagnostic::Diagnostic;
-use crate::fib::{Link, Neighbour, PolicyRule, Route};
+use crate::fib::{Forwarding, Link, Neighbour, PolicyRule, Route};
 use crate::net::Family;
 use crate::origin::{FileId, Origin, SourceFile};
 use crate::ruleset::Ruleset;
@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub policy_rules: Vec<PolicyRule>,
     /// Its neighbour table.
     pub neighbours: Vec<Neighbour>,
+    /// The hardware addresses that its bridges know.
+    pub forwarding: Vec<Forwarding>,
     /// Its rules.
     pub ruleset: Ruleset,
     /// Its kernel parameters.
@@ -129,6 +131,10 @@ pub enum Item {
     PolicyRules(Family),
     /// `neigh.json`.
     Neighbours,
+    /// `bridge-link.json`.
+    BridgePorts,
+    /// `bridge-fdb.json`.
+    Forwarding,
     /// `sysctl`.
     Sysctls,
     /// `sockets` or `listen`.
@@ -148,6 +154,8 @@ impl Item {
             Self::PolicyRules(Family::Ip4) => "rule.json",
             Self::PolicyRules(Family::Ip6) => "rule6.json",
             Self::Neighbours => "neigh.json",
+            Self::BridgePorts => "bridge-link.json",
+            Self::Forwarding => "bridge-fdb.json",
             Self::Sysctls => "sysctl",
             Self::Sockets => "sockets",
             Self::Rules(Family::Ip4) => "iptables-save",

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use natpath_model::{Address, Diagnostic, Family, Link, Scope};
+use natpath_model::{Address, Diagnostic, Family, Link, LinkDetail, Scope};
 use serde::Deserialize;
 
 use super::words::{Word, interface, scope};
@@ -31,6 +31,78 @@ struct LinkRow {
 #[derive(Deserialize)]
 struct LinkInfo {
     info_kind: Option<String>,
+    info_data: Option<KindRow>,
+    info_slave_kind: Option<String>,
+    info_slave_data: Option<PortRow>,
+}
+
+/// What is particular to a bridge or a tunnel.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct KindRow {
+    nf_call_iptables: Option<Flag>,
+    nf_call_ip6tables: Option<Flag>,
+    id: Option<u32>,
+    local: Option<Word>,
+    remote: Option<Word>,
+}
+
+/// What is particular to a bridge's port; `bridge -d link` says the same.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct PortRow {
+    hairpin: Option<Flag>,
+    isolated: Option<Flag>,
+    state: Option<String>,
+}
+
+/// iproute2 prints some flags as numbers.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(untagged)]
+enum Flag {
+    Bool(bool),
+    Number(u64),
+}
+
+impl Flag {
+    fn is_set(self) -> bool {
+        match self {
+            Self::Bool(set) => set,
+            Self::Number(number) => number != 0,
+        }
+    }
+}
+
+impl PortRow {
+    /// Adds what is known of a port.
+    pub(super) fn apply(&self, detail: &mut LinkDetail) {
+        if let Some(hairpin) = self.hairpin {
+            detail.hairpin = Some(hairpin.is_set());
+        }
+        if let Some(isolated) = self.isolated {
+            detail.isolated = isolated.is_set();
+        }
+        if let Some(state) = &self.state {
+            detail.blocked = state != "forwarding";
+        }
+    }
+}
+
+impl KindRow {
+    fn detail(&self) -> LinkDetail {
+        let set = |flag: Option<Flag>| flag.is_some_and(Flag::is_set);
+        let address = |word: &Option<Word>| match word {
+            Some(Word::Text(text)) => text.parse().ok(),
+            Some(Word::Number(_)) | None => None,
+        };
+        LinkDetail {
+            calls: [set(self.nf_call_iptables), set(self.nf_call_ip6tables)],
+            tunnel_id: self.id,
+            tunnel_local: address(&self.local),
+            tunnel_remote: address(&self.remote),
+            ..LinkDetail::default()
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -73,7 +145,15 @@ fn link(row: &Row<'_>, read: LinkRow, file_name: &str) -> Result<Link, Diagnosti
         interface(name).ok_or_else(|| row.fault(file_name, message, "is this the output of `ip -j -d addr`?"))
     };
     let has = |flag: &str| read.flags.iter().any(|given| given == flag);
-    let kind = read.linkinfo.and_then(|info| info.info_kind);
+    let info = read.linkinfo.as_ref();
+    let kind = info.and_then(|info| info.info_kind.clone());
+    let mut detail =
+        info.and_then(|info| info.info_data.as_ref()).map(KindRow::detail).unwrap_or_default();
+    if let Some(info) = info.filter(|info| info.info_slave_kind.as_deref() == Some("bridge"))
+        && let Some(port) = &info.info_slave_data
+    {
+        port.apply(&mut detail);
+    }
     let addresses =
         read.addr_info.iter().map(|item| address(row, item, file_name)).collect::<Result<Vec<_>, _>>()?;
     Ok(Link {
@@ -86,6 +166,7 @@ fn link(row: &Row<'_>, read: LinkRow, file_name: &str) -> Result<Link, Diagnosti
         peer_index: read.link_index.filter(|_| kind.as_deref() == Some("veth")),
         peer_namespace: read.link_netnsid,
         master: read.master.as_deref().map(named).transpose()?,
+        detail,
         kind,
         addresses: addresses.into_iter().flatten().collect(),
     })

@@ -5,6 +5,7 @@
 //! of rows is an error.
 
 pub mod addr;
+pub mod bridge;
 pub mod neigh;
 pub mod route;
 pub mod rule;

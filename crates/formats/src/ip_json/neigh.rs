@@ -6,7 +6,7 @@ use natpath_model::{Diagnostic, Neighbour};
 use serde::Deserialize;
 
 use super::each;
-use super::words::interface;
+use super::words::{interface, present};
 
 #[derive(Deserialize)]
 struct NeighbourRow {
@@ -15,6 +15,8 @@ struct NeighbourRow {
     lladdr: Option<String>,
     #[serde(default)]
     state: Vec<String>,
+    #[serde(default, deserialize_with = "present")]
+    proxy: bool,
 }
 
 /// Reads neighbours in listed order.
@@ -36,6 +38,7 @@ pub fn parse(text: &str, file_name: &str) -> Result<(Vec<Neighbour>, Vec<Diagnos
             mac: read.lladdr.and_then(|text| text.parse().ok()),
             failed: has("FAILED"),
             permanent: has("PERMANENT"),
+            proxy: read.proxy,
         })
     })
 }

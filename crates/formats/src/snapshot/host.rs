@@ -8,7 +8,7 @@ use natpath_model::{
 
 use super::files::{FileText, read_text, remark};
 use super::nft;
-use crate::ip_json::{addr, neigh, route, rule};
+use crate::ip_json::{addr, bridge, neigh, route, rule};
 use crate::{derive, iptables_save, ss, sysctl};
 
 /// Files whose effect on a packet is not modelled, and what they hold.
@@ -38,6 +38,7 @@ impl<'d> HostReader<'d> {
         self.policy_rules(Family::Ip6, "rule6.json");
         self.snapshot.policy_rules.sort_by_key(|rule| rule.priority);
         self.neighbours();
+        self.bridges();
         self.sysctls();
         self.sockets();
         self.nft();
@@ -177,6 +178,27 @@ impl<'d> HostReader<'d> {
         let read = neigh::parse(&file.text, &file.path);
         self.snapshot.neighbours = self.items(read, Item::Neighbours).unwrap_or_default();
         self.keep(file);
+    }
+
+    /// The ports of bridges, which `ip -d addr` shows as well, and what is behind them.
+    fn bridges(&mut self) {
+        // bridge.json is what the recording script of some collections calls it.
+        if let Some(file) = self.text("bridge-link.json").or_else(|| self.text("bridge.json")) {
+            let read = bridge::parse_links(&file.text, &file.path);
+            for port in self.items(read, Item::BridgePorts).unwrap_or_default() {
+                let link = self.snapshot.links.iter_mut().find(|link| link.name == port.name);
+                if let Some(link) = link {
+                    link.master = link.master.or(port.master);
+                    link.detail = natpath_model::LinkDetail { calls: link.detail.calls, ..port.detail };
+                }
+            }
+            self.keep(file);
+        }
+        if let Some(file) = self.text("bridge-fdb.json") {
+            let read = bridge::parse_fdb(&file.text, &file.path);
+            self.snapshot.forwarding = self.items(read, Item::Forwarding).unwrap_or_default();
+            self.keep(file);
+        }
     }
 
     fn sysctls(&mut self) {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
-use natpath_model::{Family, Link, Mac, Network, Segment, SegmentEnd, Snapshot};
+use natpath_model::{Family, Link, Mac, Network, SegmentEnd, Snapshot};
 
 use super::namespace::{Namespace, command};
 use super::{rules, sysctl, words};
@@ -42,6 +42,12 @@ impl World {
                     .run(|| furnish(host, &neighbours))
                     .with_context(|| format!("host {}", host.name))?,
             );
+            let forwarding = forwarding(network, host);
+            if !forwarding.is_empty() {
+                namespace
+                    .command("bridge", &["-batch", "-"], &forwarding)
+                    .with_context(|| format!("the bridges of {}", host.name))?;
+            }
         }
         world.settle(network)?;
         for (host, namespace) in network.hosts.iter().zip(&world.hosts) {
@@ -79,7 +85,7 @@ impl World {
                 }
             }
             for host in &network.hosts {
-                for link in host.links.iter().filter(|link| !link.loopback) {
+                for link in host.links.iter().filter(|link| !link.loopback && !is_bridge(link)) {
                     let end = SegmentEnd { host: host.name.clone(), interface: link.name };
                     if !wired.contains(&&end) {
                         far += 1;
@@ -139,6 +145,9 @@ impl World {
 
 /// Gives the calling thread's namespace all that a host has but its rules.
 fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<String>> {
+    let mut batch = String::new();
+    bridges(host, &mut batch);
+    ip(&[], &batch)?;
     let interfaces: Vec<_> = host.links.iter().map(|link| link.name).collect();
     sysctl::quiet(&interfaces);
     let mut missing = sysctl::apply(&host.sysctls);
@@ -185,6 +194,9 @@ fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<S
             None => missing.push(format!("{}: a policy rule that is not modelled", host.name)),
         }
     }
+    for proxied in host.neighbours.iter().filter(|neighbour| neighbour.proxy) {
+        let _ = writeln!(batch, "neigh add proxy {} dev {}", proxied.address, proxied.link);
+    }
     for (address, mac, link) in neighbours {
         let _ = writeln!(batch, "neigh replace {address} lladdr {mac} dev {} nud permanent", link.name);
     }
@@ -195,25 +207,52 @@ fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<S
     Ok(missing)
 }
 
+/// Makes a host's bridges and gives them their ports. No frame is flooded: each bridge knows who is where.
+fn bridges(host: &Snapshot, batch: &mut String) {
+    for link in host.links.iter().filter(|link| is_bridge(link)) {
+        let mac = link.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+        let [call4, call6] = link.detail.calls.map(u8::from);
+        let _ = writeln!(
+            batch,
+            "link add {} index {}{mac} mtu {} type bridge mcast_snooping 0 forward_delay 0 nf_call_iptables \
+             {call4} nf_call_ip6tables {call6}",
+            link.name, link.index, link.mtu
+        );
+    }
+    for port in host.links.iter() {
+        let Some(master) = port.master else { continue };
+        let on = |set: bool| if set { "on" } else { "off" };
+        let _ = writeln!(batch, "link set {} master {master}", port.name);
+        let _ = writeln!(
+            batch,
+            "link set {} type bridge_slave hairpin {} isolated {}",
+            port.name,
+            on(port.detail.hairpin == Some(true)),
+            on(port.detail.isolated)
+        );
+    }
+}
+
+fn is_bridge(link: &Link) -> bool {
+    link.kind.as_deref() == Some("bridge")
+}
+
 /// The addresses that the kernel gives lo by itself.
 fn is_automatic(link: &Link, address: IpAddr) -> bool {
     link.loopback
         && (address == IpAddr::from([127, 0, 0, 1]) || address == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))
 }
 
-/// Every address that another interface of a host's segments has, so that no neighbour is looked for; and
-/// what the host's own table says.
+/// Every address that another interface has within reach of a host's frames, so that no neighbour is looked
+/// for; and what the host's own table says.
 fn neighbours<'a>(network: &Network, host: &'a Snapshot) -> Vec<(IpAddr, Mac, &'a Link)> {
     let mut found = BTreeMap::new();
-    for Segment { ends } in &network.segments {
-        for own in ends.iter().filter(|end| end.host == host.name) {
-            let Some(link) = host.link(own.interface) else { continue };
-            for other in ends.iter().filter(|end| *end != own) {
-                let there = network.host(&other.host).and_then(|host| host.link(other.interface));
-                let Some((there, mac)) = there.and_then(|there| Some((there, there.mac?))) else { continue };
-                for address in &there.addresses {
-                    found.insert((address.local, link.index), (mac, link));
-                }
+    for link in host.links.iter().filter(|link| link.master.is_none()) {
+        let doors = host.links.iter().filter(|door| door.name == link.name || door.master == Some(link.name));
+        for there in doors.flat_map(|door| beyond(network, host, door)) {
+            let Some(mac) = there.mac else { continue };
+            for address in &there.addresses {
+                found.insert((address.local, link.index), (mac, link));
             }
         }
     }
@@ -223,6 +262,38 @@ fn neighbours<'a>(network: &Network, host: &'a Snapshot) -> Vec<(IpAddr, Mac, &'
         }
     }
     found.into_iter().map(|((address, _), (mac, link))| (address, mac, link)).collect()
+}
+
+/// The interfaces that hear a frame which leaves by this one: those on its wire, and what their bridges
+/// pass it on to.
+fn beyond<'n>(network: &'n Network, host: &Snapshot, door: &Link) -> Vec<&'n Link> {
+    let is_door = |end: &SegmentEnd| end.host == host.name && end.interface == door.name;
+    let mut found = Vec::new();
+    let segments = network.segments.iter().filter(|segment| segment.ends.iter().any(is_door));
+    for end in segments.flat_map(|segment| &segment.ends).filter(|end| !is_door(end)) {
+        let Some(there) = network.host(&end.host) else { continue };
+        let Some(link) = there.link(end.interface) else { continue };
+        match link.master.and_then(|master| there.link(master)) {
+            None => found.push(link),
+            Some(bridge) => {
+                found.push(bridge);
+                let others = there.links.iter().filter(|port| port.master == link.master && port.name != link.name);
+                found.extend(others.flat_map(|port| beyond(network, there, port)));
+            }
+        }
+    }
+    found
+}
+
+/// `bridge fdb add` for all that is behind a host's ports.
+fn forwarding(network: &Network, host: &Snapshot) -> String {
+    let mut batch = String::new();
+    for port in host.links.iter().filter(|link| link.master.is_some()) {
+        for mac in beyond(network, host, port).into_iter().filter_map(|there| there.mac) {
+            let _ = writeln!(batch, "fdb add {mac} dev {} master static", port.name);
+        }
+    }
+    batch
 }
 
 /// Runs a batch of `ip`. What the kernel made by itself and a list of routes repeats is no fault.
@@ -252,7 +323,7 @@ fn check(network: &Network) -> Result<()> {
     for host in &network.hosts {
         for link in &host.links {
             let kind = link.kind.as_deref().unwrap_or("");
-            if link.master.is_some() || !matches!(kind, "" | "veth" | "dummy") {
+            if !matches!(kind, "" | "veth" | "dummy" | "bridge") {
                 bail!("{}:{} is of a kind that is not built: {kind}", host.name, link.name);
             }
         }

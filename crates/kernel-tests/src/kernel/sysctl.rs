@@ -14,6 +14,10 @@ pub const STATED: [(&str, &str); 3] = [
     ("net.ipv6.conf.default.forwarding", "0"),
 ];
 
+/// The same where a host has bridges, which the kernel would show to the hooks.
+pub const STATED_BRIDGE: [(&str, &str); 2] =
+    [("net.bridge.bridge-nf-call-iptables", "0"), ("net.bridge.bridge-nf-call-ip6tables", "0")];
+
 /// The same for `all`, `default` and each interface, under `net.ipv4.conf`.
 pub const STATED_CONF: [(&str, &str); 5] = [
     ("rp_filter", "0"),
@@ -49,8 +53,9 @@ const QUIET_CONF6: [(&str, &str); 7] = [
     ("mldv2_unsolicited_report_interval", "3600000"),
 ];
 
-/// Under `net.ipvX.neigh`, for each interface: an address that nobody owns is given up soon.
-const QUIET_NEIGHBOUR: [(&str, &str); 1] = [("retrans_time_ms", "10")];
+/// Under `net.ipvX.neigh`, for each interface: an address that nobody owns is given up soon, and who
+/// answers for another does so at once.
+const QUIET_NEIGHBOUR: [(&str, &str); 2] = [("retrans_time_ms", "10"), ("proxy_delay", "0")];
 
 /// Sets the quiet parameters in the calling thread's namespace.
 pub(crate) fn quiet(interfaces: &[InterfaceName]) {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use natpath_formats::{derive, iptables_save};
 use natpath_model::{
-    Address, Backend, Bind, Diagnostic, Family, FileId, Hook, InterfaceName, Item, Link, Mac, Neighbour,
+    Address, Backend, Bind, Diagnostic, Family, FileId, Hook, InterfaceName, Item, Link, LinkDetail, Mac, Neighbour,
     PolicyRule, Protocol, Scope, SegmentEnd, Severity, Snapshot, Socket, SourceFile,
 };
 
 use super::{Line, Reader, end, route};
-use crate::kernel::sysctl::{STATED, STATED_CONF};
+use crate::kernel::sysctl::{STATED, STATED_BRIDGE, STATED_CONF};
 
 /// A block of rules: its keyword, the file it would be, and what its tables are.
 const BLOCKS: [(&str, &str, Backend, Family); 4] = [
@@ -27,6 +27,8 @@ pub(super) struct Draft {
     sysctls: Vec<(String, String)>,
     /// For each neighbour, the interface whose hardware address it has.
     pointers: Vec<SegmentEnd>,
+    /// The addresses it answers for.
+    proxied: Vec<Neighbour>,
 }
 
 /// Reads a host's name and its items.
@@ -36,12 +38,14 @@ pub(super) fn read(line: &Line<'_>, reader: &mut Reader<'_>) -> Result<Draft, Di
         snapshot: Snapshot { name, ..Snapshot::default() },
         sysctls: Vec::new(),
         pointers: Vec::new(),
+        proxied: Vec::new(),
     };
     host.snapshot.links.push(loopback());
     host.snapshot.policy_rules = Family::ALL.into_iter().flat_map(PolicyRule::defaults).collect();
     while let Some(line) = reader.next() {
         match line.words[0].1 {
             "link" => host.link(&line)?,
+            "bridge" => host.bridge(&line)?,
             "route" => {
                 let route = route::route(&line, &host.snapshot.links)?;
                 host.snapshot.routes.push(route);
@@ -105,15 +109,51 @@ impl Draft {
         Ok(())
     }
 
+    /// `bridge NAME PORT... [hairpin=PORT] [isolated=PORT] [nf-call]`, after the `link` lines of all of them.
+    fn bridge(&mut self, line: &Line<'_>) -> Result<(), Diagnostic> {
+        let name = line.interface(1)?;
+        let links = &mut self.snapshot.links;
+        let fault = |index| line.error(index, "expected a link of this host, hairpin=, isolated= or nf-call");
+        let bridge = links.iter_mut().find(|link| link.name == name).ok_or_else(|| fault(1))?;
+        bridge.kind = Some("bridge".to_owned());
+        for (index, (_, word)) in line.words.iter().enumerate().skip(2) {
+            if *word == "nf-call" {
+                if let Some(bridge) = links.iter_mut().find(|link| link.name == name) {
+                    bridge.detail.calls = [true; 2];
+                }
+                continue;
+            }
+            let (key, port) = word.split_once('=').unwrap_or(("", word));
+            let port = InterfaceName::new(port).ok_or_else(|| fault(index))?;
+            let port = links.iter_mut().find(|link| link.name == port).ok_or_else(|| fault(index))?;
+            match key {
+                "" => {
+                    port.master = Some(name);
+                    port.detail.hairpin = Some(false);
+                }
+                "hairpin" => port.detail.hairpin = Some(true),
+                "isolated" => port.detail.isolated = true,
+                _ => return Err(fault(index)),
+            }
+        }
+        Ok(())
+    }
+
     /// `neigh ADDR dev IFACE to HOST:IFACE`; the hardware address is filled in when all hosts are known.
     fn neighbour(&mut self, line: &Line<'_>) -> Result<(), Diagnostic> {
+        if line.word(1, "an address or proxy")? == "proxy" {
+            let (address, link) = (line.value(2, "an address")?, line.interface(4)?);
+            let (mac, failed, permanent) = (None, false, false);
+            self.proxied.push(Neighbour { address, link, mac, failed, permanent, proxy: true });
+            return Ok(());
+        }
         let address = line.value(1, "an address")?;
         if line.word(2, "dev")? != "dev" || line.word(4, "to")? != "to" {
             return Err(line.error(2, "expected neigh ADDRESS dev INTERFACE to HOST:INTERFACE"));
         }
         let link = line.interface(3)?;
         self.pointers.push(end(line, 5)?);
-        self.snapshot.neighbours.push(Neighbour { address, link, mac: None, failed: false, permanent: true });
+        self.snapshot.neighbours.push(Neighbour { address, link, mac: None, failed: false, permanent: true, proxy: false });
         Ok(())
     }
 
@@ -183,6 +223,11 @@ impl Draft {
         for (name, value) in STATED {
             sysctls.set(name, value);
         }
+        if self.snapshot.links.iter().any(|link| link.kind.as_deref() == Some("bridge")) {
+            for (name, value) in STATED_BRIDGE {
+                sysctls.set(name, value);
+            }
+        }
         for (key, value) in STATED_CONF {
             for name in &names {
                 sysctls.set(&format!("net.ipv4.conf.{name}.{key}"), value);
@@ -208,6 +253,7 @@ impl Draft {
         for (neighbour, pointer) in self.snapshot.neighbours.iter_mut().zip(&self.pointers) {
             neighbour.mac = macs.iter().find(|(end, _)| end == pointer).map(|(_, mac)| *mac);
         }
+        self.snapshot.neighbours.append(&mut self.proxied);
         self.snapshot
     }
 
@@ -292,6 +338,7 @@ fn loopback() -> Link {
         peer_index: None,
         peer_namespace: None,
         master: None,
+        detail: LinkDetail::default(),
         addresses: vec![own(Family::Ip4.loopback(), 8), own(Family::Ip6.loopback(), 128)],
     }
 }
@@ -308,6 +355,7 @@ fn veth(name: InterfaceName, index: u32) -> Link {
         peer_index: None,
         peer_namespace: None,
         master: None,
+        detail: LinkDetail::default(),
         addresses: Vec::new(),
     }
 }

@@ -96,6 +96,11 @@ pub(crate) enum StepJson {
         listening: bool,
         process: Option<String>,
     },
+    Bridged {
+        in_port: Option<String>,
+        out_port: Option<String>,
+        stopped: Option<String>,
+    },
     Confirmed {
         original: TupleJson,
         reply: TupleJson,

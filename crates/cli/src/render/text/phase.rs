@@ -172,6 +172,7 @@ fn is_shown(step: &Step, hop: &Hop, depth: Depth) -> bool {
         Step::Socket { .. } => depth == Depth::Normal,
         Step::Ended { outcome, why } => !is_said_already(hop, *outcome, *why),
         Step::Ttl(_) | Step::Confirmed { .. } => false,
+        Step::Bridged { stopped, .. } => depth == Depth::Normal || stopped.is_some(),
         // An ICMP error of this host's has nothing to translate but the header it quotes.
         Step::Translated { before, after, .. } => before != after,
         Step::PortChanged { .. } | Step::SourceCheck { .. } | Step::Answered { .. } => true,
@@ -191,6 +192,7 @@ fn is_said_already(hop: &Hop, outcome: Outcome, why: Option<Why>) -> bool {
             Step::Chain { end: ChainEnd::PolicyDrop, .. } => true,
             Step::Chain { end: ChainEnd::Rule(_), .. } => why == Some(Why::RedirectNoAddress),
             Step::SourceCheck { .. } | Step::Answered { .. } => true,
+            Step::Bridged { stopped, .. } => stopped.is_some(),
             Step::Route(route) => match &route.found {
                 None => outcome == Outcome::NoRoute || why.is_some(),
                 Some(found) => {

@@ -40,6 +40,15 @@ pub(crate) fn line(view: &View<'_>, hop: &Hop, step: &Step) -> Option<Line> {
         Step::Ttl(ttl) => line("time to live", ttl.to_string()),
         Step::Answered { icmp } => line("answers", answered(view, *icmp)),
         Step::Socket { listening, process } => line("socket", socket(*listening, process.as_deref())),
+        Step::Bridged { in_port, out_port, stopped } => {
+            let name = |port: &Option<natpath_model::InterfaceName>| {
+                port.map_or("a port".to_owned(), |port| port.to_string())
+            };
+            match stopped {
+                None => line("bridge", format!("{} → {}", name(in_port), name(out_port))),
+                Some(by) => line("bridge", bad(&by.to_string())),
+            }
+        }
         Step::Confirmed { original, reply } => {
             let text = format!("new: {}, replies {}", view.header((*original).into()), {
                 view.header((*reply).into())

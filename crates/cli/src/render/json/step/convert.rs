@@ -81,6 +81,11 @@ pub(super) fn step(view: &View<'_>, place: Place, step: &Step) -> StepJson {
         Step::Socket { listening, process } => {
             StepJson::Socket { listening: *listening, process: process.clone() }
         }
+        Step::Bridged { in_port, out_port, stopped } => StepJson::Bridged {
+            in_port: in_port.map(|port| port.to_string()),
+            out_port: out_port.map(|port| port.to_string()),
+            stopped: stopped.map(|by| by.to_string()),
+        },
         Step::Confirmed { original, reply } => StepJson::Confirmed {
             original: TupleJson::new(view, (*original).into()),
             reply: TupleJson::new(view, (*reply).into()),
