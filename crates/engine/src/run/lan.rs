@@ -264,14 +264,21 @@ impl Run<'_, '_> {
     ) {
         let (station, gateway) = (sender.station, sender.gateway);
         let is_bridge = self.world.host(station.at.0).is_bridge(station.at.1);
+        // A router on a wire has its subnet as well; beyond a tunnel nobody asks for neighbours.
         let near = |address: &Address| {
-            address.subnet().is_some_and(|net| net.contains(&sender.address) && net.contains(&packet.dst))
+            let has = |net: ipnet::IpNet| station.router || net.contains(&sender.address);
+            address.subnet().is_some_and(|net| has(net) && net.contains(&packet.dst))
         };
-        let direct = !station.router
-            && (is_bridge || !entering)
+        let direct = (is_bridge || !entering)
+            && !is_tunnel(self.world.link(gateway))
             && self.world.link(gateway).addresses.iter().any(near)
             && !self.world.answers(gateway, packet.dst);
-        let to = if direct {
+        // A router out there asks for the address on the wire, and nobody answers.
+        let is_sender = matches!(self.sender, Sender::Outside { address, .. } if address == packet.dst);
+        let unanswered = direct && station.router && !is_sender && !self.world.takes(gateway, packet.dst);
+        let to = if unanswered {
+            None
+        } else if direct {
             self.station(gateway, packet.dst, false, packet.dst)
         } else {
             Some(Station::End(gateway))
