@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use natpath_model::{Counter, Flow, InterfaceName, Network, RuleRef};
+use natpath_model::{Counter, Flow, InterfaceName, Network, RuleRef, Snapshot};
 
+use crate::conntrack::ConntrackTable;
 use crate::explore::{self, Leaf};
 use crate::finding::{self, Evidence};
 use crate::flow::{self, Start};
@@ -104,7 +105,11 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn new(network: &'a Network) -> Self {
         let world = World::new(network);
-        let state = State { hosts: vec![HostState::default(); world.hosts.len()], ..State::default() };
+        let before = |host: &Snapshot| HostState {
+            conntrack: ConntrackTable::with(&host.connections),
+            ..HostState::default()
+        };
+        let state = State { hosts: network.hosts.iter().map(before).collect(), ..State::default() };
         let first = History { probability: 1.0, paths: Vec::new(), state };
         Self { world, histories: vec![first], flows: 0, cut: false }
     }

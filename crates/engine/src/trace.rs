@@ -712,6 +712,7 @@ impl fmt::Display for Assumption {
                     Item::Neighbours => "no neighbour has failed",
                     Item::BridgePorts => "no port of a bridge is in hairpin mode",
                     Item::Forwarding => "its bridges know no hardware address",
+                    Item::Connections => "it has no connections",
                     Item::Sysctls => "forwarding is on, rp_filter and route_localnet are off",
                     Item::Sockets => "somebody listens",
                     Item::Rules(_) => "it has no rules",

@@ -12,6 +12,7 @@
 //!  a flows file  ─→ flows
 //! ```
 
+pub mod conntrack;
 pub mod derive;
 mod diagnose;
 pub mod flows;

@@ -209,6 +209,77 @@ impl Status {
     }
 }
 
+/// The state of a tracked TCP connection (`enum tcp_conntrack`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TcpState {
+    /// Not TCP, or nothing seen yet.
+    #[default]
+    None,
+    /// A SYN was seen.
+    SynSent,
+    /// A SYN from the other side was seen, too (simultaneous open).
+    SynSent2,
+    /// The SYN-ACK was seen.
+    SynRecv,
+    /// The handshake is over, or was not seen.
+    Established,
+    /// One side has closed.
+    FinWait,
+    /// The close was acknowledged.
+    CloseWait,
+    /// The other side has closed, too.
+    LastAck,
+    /// Both have closed.
+    TimeWait,
+    /// A reset was seen.
+    Close,
+}
+
+impl TcpState {
+    /// The states by the names that conntrack(8) prints.
+    pub const NAMES: [(&'static str, Self); 10] = [
+        ("NONE", Self::None),
+        ("SYN_SENT", Self::SynSent),
+        ("SYN_RECV", Self::SynRecv),
+        ("ESTABLISHED", Self::Established),
+        ("FIN_WAIT", Self::FinWait),
+        ("CLOSE_WAIT", Self::CloseWait),
+        ("LAST_ACK", Self::LastAck),
+        ("TIME_WAIT", Self::TimeWait),
+        ("CLOSE", Self::Close),
+        ("SYN_SENT2", Self::SynSent2),
+    ];
+
+    /// The state that conntrack(8) calls so.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, state)| *state)
+    }
+}
+
+/// An entry of a host's conntrack table, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The tuple of packets in the original direction.
+    pub original: Tuple,
+    /// The tuple of replies.
+    pub reply: Tuple,
+    /// Its zone.
+    pub zone: Zone,
+    /// The directions that live in that zone.
+    pub zone_direction: ZoneDirection,
+    /// Its status, as far as it was printed or follows from the tuples.
+    pub status: Status,
+    /// Its mark.
+    pub mark: u32,
+    /// The seconds it has left; `None` for one that a flowtable keeps.
+    pub timeout: Option<u64>,
+    /// The state of a TCP connection.
+    pub tcp: TcpState,
+    /// The line it stands in, from 1.
+    pub line: u32,
+}
+
 /// Whether an address is one that no host has: unspecified, multicast or the IPv4 broadcast.
 #[must_use]
 pub fn is_not_unicast(address: IpAddr) -> bool {

@@ -25,7 +25,7 @@ pub mod statement;
 pub mod sysctl;
 pub mod value;
 
-pub use conntrack::{CtStates, Direction, Status, Tuple, Zone, ZoneDirection};
+pub use conntrack::{Connection, CtStates, Direction, Status, TcpState, Tuple, Zone, ZoneDirection};
 pub use diagnostic::{Diagnostic, Severity};
 pub use fib::{
     Address, Forwarding, Link, LinkDetail, Neighbour, NextHop, PolicyAction, PolicyRule, Route, RouteType,

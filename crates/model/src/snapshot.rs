@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::conntrack::Connection;
 use crate::diagnostic::Diagnostic;
 use crate::fib::{Forwarding, Link, Neighbour, PolicyRule, Route};
 use crate::net::Family;
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub neighbours: Vec<Neighbour>,
     /// The hardware addresses that its bridges know.
     pub forwarding: Vec<Forwarding>,
+    /// Its connections.
+    pub connections: Vec<Connection>,
     /// Its rules.
     pub ruleset: Ruleset,
     /// Its kernel parameters.
@@ -135,6 +138,8 @@ pub enum Item {
     BridgePorts,
     /// `bridge-fdb.json`.
     Forwarding,
+    /// `conntrack`.
+    Connections,
     /// `sysctl`.
     Sysctls,
     /// `sockets` or `listen`.
@@ -156,6 +161,7 @@ impl Item {
             Self::Neighbours => "neigh.json",
             Self::BridgePorts => "bridge-link.json",
             Self::Forwarding => "bridge-fdb.json",
+            Self::Connections => "conntrack",
             Self::Sysctls => "sysctl",
             Self::Sockets => "sockets",
             Self::Rules(Family::Ip4) => "iptables-save",

@@ -1,8 +1,10 @@
 //! The table of entries, and those that are not in it yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
-use natpath_model::{Direction, Endpoint, Manip, Protocol, RuleRef, Status, Tuple, Zone, ZoneDirection};
+use natpath_model::{Connection, Direction, Endpoint, Manip, Protocol, RuleRef, Status, Tuple, Zone, ZoneDirection};
 
 use super::{TcpTrack, zone_for};
 use crate::time::Instant;
@@ -63,6 +65,30 @@ impl ConntrackEntry {
         })
     }
 
+    /// A connection that was there before the first flow, its translation long decided.
+    fn recorded(connection: &Connection) -> Self {
+        let mut status = connection.status;
+        status.set(Status::CONFIRMED);
+        status.set(Status::SRC_NAT_DONE);
+        status.set(Status::DST_NAT_DONE);
+        let now = Instant::default();
+        Self {
+            original: connection.original,
+            reply: connection.reply,
+            zone: connection.zone,
+            zone_direction: connection.zone_direction,
+            status,
+            mark: connection.mark,
+            tcp: TcpTrack::recorded(connection.tcp),
+            made: now,
+            stream_from: now,
+            expires: connection.timeout.map_or(Instant(u64::MAX), |left| now + Duration::from_secs(left)),
+            masqueraded_on: None,
+            translated_by: [None, None],
+            sequence: 0,
+        }
+    }
+
     /// The tuple of one direction.
     #[must_use]
     pub fn tuple(&self, direction: Direction) -> &Tuple {
@@ -109,9 +135,21 @@ pub(crate) fn nat_bit(manip: Manip) -> Status {
     }
 }
 
+/// The connections that a host had before the first flow. They are shared: what a flow changes of one is
+/// kept in the table.
+#[derive(Debug, PartialEq, Eq, Default)]
+struct Recorded {
+    entries: Vec<ConntrackEntry>,
+    by_tuple: HashMap<(Zone, Tuple), (EntryId, Direction)>,
+    by_source: HashMap<(Protocol, Endpoint), Vec<EntryId>>,
+}
+
 /// All connections of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConntrackTable {
+    recorded: Arc<Recorded>,
+    /// Those of the recorded that are over.
+    gone: BTreeSet<EntryId>,
     entries: BTreeMap<EntryId, ConntrackEntry>,
     next: u32,
     by_tuple: HashMap<(Zone, Tuple), (EntryId, Direction)>,
@@ -124,13 +162,41 @@ pub struct ConntrackTable {
 pub struct Clash;
 
 impl ConntrackTable {
+    /// A table with the connections of a snapshot.
+    #[must_use]
+    pub fn with(connections: &[Connection]) -> Self {
+        let mut recorded = Recorded::default();
+        for connection in connections {
+            let id = EntryId(u32::try_from(recorded.entries.len()).unwrap_or(u32::MAX));
+            let entry = ConntrackEntry::recorded(connection);
+            let keys = [Direction::Original, Direction::Reply]
+                .map(|direction| ((entry.zone_of(direction), *entry.tuple(direction)), direction));
+            if keys.iter().any(|(key, _)| recorded.by_tuple.contains_key(key)) {
+                continue;
+            }
+            recorded.by_tuple.extend(keys.map(|(key, direction)| (key, (id, direction))));
+            let source = (entry.original.protocol, entry.original.src);
+            recorded.by_source.entry(source).or_default().push(id);
+            recorded.entries.push(entry);
+        }
+        let next = u32::try_from(recorded.entries.len()).unwrap_or(u32::MAX);
+        Self { recorded: Arc::new(recorded), next, ..Self::default() }
+    }
+
+    /// The entry with this number, if it is there.
+    fn known(&self, id: EntryId) -> Option<&ConntrackEntry> {
+        self.entries.get(&id).or_else(|| {
+            self.recorded.entries.get(id.0 as usize).filter(|_| !self.gone.contains(&id))
+        })
+    }
+
     /// The entry with this number.
     ///
     /// # Panics
     /// If the number is of another table, or older than the last sweep.
     #[must_use]
     pub fn entry(&self, id: EntryId) -> &ConntrackEntry {
-        self.entries.get(&id).expect("an entry's number is of this table and lives no longer than its packet")
+        self.known(id).expect("an entry's number is of this table and lives no longer than its packet")
     }
 
     /// The entry with this number, to change.
@@ -138,12 +204,17 @@ impl ConntrackTable {
     /// # Panics
     /// As [`Self::entry`].
     pub fn entry_mut(&mut self, id: EntryId) -> &mut ConntrackEntry {
+        if !self.entries.contains_key(&id)
+            && let Some(recorded) = self.known(id).cloned()
+        {
+            self.entries.insert(id, recorded);
+        }
         self.entries
             .get_mut(&id)
             .expect("an entry's number is of this table and lives no longer than its packet")
     }
 
-    /// The confirmed entries.
+    /// The confirmed entries, but for those that were recorded and that no packet has met.
     pub fn confirmed(&self) -> impl Iterator<Item = (EntryId, &ConntrackEntry)> {
         self.entries.iter().filter(|(_, entry)| is_live(entry)).map(|(id, entry)| (*id, entry))
     }
@@ -151,7 +222,9 @@ impl ConntrackTable {
     /// The entry that has this tuple in either direction, and in which.
     #[must_use]
     pub fn find(&self, zone: Zone, tuple: &Tuple, now: Instant) -> Option<(EntryId, Direction)> {
-        let found = self.by_tuple.get(&(zone, *tuple))?;
+        let key = (zone, *tuple);
+        let recorded = || self.recorded.by_tuple.get(&key).filter(|(id, _)| !self.gone.contains(id));
+        let found = self.by_tuple.get(&key).or_else(recorded)?;
         let entry = self.entry(found.0);
         (now < entry.expires && !entry.status.has(Status::DYING)).then_some(*found)
     }
@@ -187,11 +260,12 @@ impl ConntrackTable {
 
     /// The entries with this original source, the latest first.
     pub fn from_source(&self, protocol: Protocol, src: Endpoint) -> impl Iterator<Item = &ConntrackEntry> {
-        self.by_source
-            .get(&(protocol, src))
+        let key = (protocol, src);
+        [self.by_source.get(&key), self.recorded.by_source.get(&key)]
             .into_iter()
+            .flatten()
             .flat_map(|ids| ids.iter().rev())
-            .filter_map(|id| self.entries.get(id))
+            .filter_map(|id| self.known(*id))
             .filter(|entry| !entry.status.has(Status::DYING))
     }
 
@@ -207,7 +281,8 @@ impl ConntrackTable {
             return Err(Clash);
         }
         for (key, direction) in keys {
-            if let Some((old, _)) = self.by_tuple.get(&key).copied() {
+            let recorded = self.recorded.by_tuple.get(&key).filter(|(id, _)| !self.gone.contains(id));
+            if let Some((old, _)) = self.by_tuple.get(&key).or(recorded).copied() {
                 self.remove(old);
             }
             self.by_tuple.insert(key, (id, direction));
@@ -221,8 +296,13 @@ impl ConntrackTable {
     /// Takes an entry out of the table. It stays readable for packets that still carry it, until the next
     /// sweep.
     pub fn remove(&mut self, id: EntryId) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.status.set(Status::DYING);
+        if self.known(id).is_none() {
+            return;
+        }
+        self.entry_mut(id).status.set(Status::DYING);
+        if (id.0 as usize) < self.recorded.entries.len() {
+            self.gone.insert(id);
+        }
         let entry = &self.entries[&id];
         for direction in [Direction::Original, Direction::Reply] {
             let key = (entry.zone_of(direction), *entry.tuple(direction));

@@ -4,35 +4,10 @@
 //! the scripted endpoints never leave their windows.
 
 use natpath_model::Direction;
+pub use natpath_model::TcpState;
 
 use super::Tracking;
 use crate::packet::TcpFlags;
-
-/// The state of a tracked TCP connection (`enum tcp_conntrack`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TcpState {
-    /// Not TCP, or nothing seen yet.
-    #[default]
-    None,
-    /// A SYN was seen.
-    SynSent,
-    /// A SYN from the other side was seen, too (simultaneous open).
-    SynSent2,
-    /// The SYN-ACK was seen.
-    SynRecv,
-    /// The handshake is over, or was not seen.
-    Established,
-    /// One side has closed.
-    FinWait,
-    /// The close was acknowledged.
-    CloseWait,
-    /// The other side has closed, too.
-    LastAck,
-    /// Both have closed.
-    TimeWait,
-    /// A reset was seen.
-    Close,
-}
 
 /// What is remembered of a TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +18,22 @@ pub struct TcpTrack {
     pub closing: bool,
     /// The direction of the last segment if that was a reset.
     pub reset_from: Option<Direction>,
+}
+
+impl TcpTrack {
+    /// What is known of a connection that was recorded in this state.
+    pub(super) fn recorded(state: TcpState) -> Self {
+        let closing = match state {
+            TcpState::FinWait | TcpState::CloseWait | TcpState::LastAck | TcpState::TimeWait => true,
+            TcpState::None
+            | TcpState::SynSent
+            | TcpState::SynSent2
+            | TcpState::SynRecv
+            | TcpState::Established
+            | TcpState::Close => false,
+        };
+        Self { state, closing, reset_from: None }
+    }
 }
 
 /// The kinds of segment that the state table tells apart.

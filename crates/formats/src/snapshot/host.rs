@@ -9,11 +9,10 @@ use natpath_model::{
 use super::files::{FileText, read_text, remark};
 use super::nft;
 use crate::ip_json::{addr, bridge, neigh, route, rule};
-use crate::{derive, iptables_save, ss, sysctl};
+use crate::{conntrack, derive, iptables_save, ss, sysctl};
 
 /// Files whose effect on a packet is not modelled, and what they hold.
-const NOT_MODELLED: [(&str, &str); 4] = [
-    ("conntrack", "live conntrack entries"),
+const NOT_MODELLED: [(&str, &str); 3] = [
     ("ipvs", "IPVS services"),
     ("xfrm", "IPsec policies"),
     ("tc", "traffic control filters"),
@@ -39,6 +38,7 @@ impl<'d> HostReader<'d> {
         self.snapshot.policy_rules.sort_by_key(|rule| rule.priority);
         self.neighbours();
         self.bridges();
+        self.connections();
         self.sysctls();
         self.sockets();
         self.nft();
@@ -199,6 +199,15 @@ impl<'d> HostReader<'d> {
             self.snapshot.forwarding = self.items(read, Item::Forwarding).unwrap_or_default();
             self.keep(file);
         }
+    }
+
+    fn connections(&mut self) {
+        let Some(file) = self.text("conntrack") else { return };
+        let (connections, mut diagnostics) = conntrack::parse(&file.text, &file.path);
+        self.snapshot.connections = connections;
+        self.snapshot.diagnostics.append(&mut diagnostics);
+        self.snapshot.given.insert(Item::Connections);
+        self.keep(file);
     }
 
     fn sysctls(&mut self) {
