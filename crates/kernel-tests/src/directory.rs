@@ -72,6 +72,10 @@ fn record_host(host: &Snapshot, namespace: &Namespace, directory: &Path) -> Resu
     keys.sort();
     let mut arguments = vec!["-e"];
     arguments.extend(keys.iter().map(String::as_str));
+    if !host.connections.is_empty() {
+        let listed = namespace.command("conntrack", &["-L", "-o", "extended"], "")?;
+        write(&directory.join("conntrack"), &listed)?;
+    }
     write(&directory.join("sysctl"), &namespace.command("sysctl", &arguments, "")?)
 }
 

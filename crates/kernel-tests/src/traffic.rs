@@ -93,7 +93,9 @@ impl<'w> Stage<'w> {
             // Without rules nothing is tracked.
             if !snapshot.files.is_empty() {
                 let table = conntrack::Table::open(namespace)?;
-                stage.tables.push(Watched { host, table, known: BTreeMap::new() });
+                let known =
+                    if snapshot.connections.is_empty() { BTreeMap::new() } else { table.entries()? };
+                stage.tables.push(Watched { host, table, known });
             }
             stage.ears.extend(ears);
             stage.tcp.extend(tcp);

@@ -52,6 +52,13 @@ impl World {
         world.settle(network)?;
         for (host, namespace) in network.hosts.iter().zip(&world.hosts) {
             rules::load(namespace, host).with_context(|| format!("the rules of {}", host.name))?;
+            for connection in &host.connections {
+                let words = words::connection(connection);
+                let words: Vec<&str> = words.split_whitespace().collect();
+                namespace
+                    .command("conntrack", &words, "")
+                    .with_context(|| format!("the connections of {}", host.name))?;
+            }
         }
         Ok(Self { missing, ..world })
     }

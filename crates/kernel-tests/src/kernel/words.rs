@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use natpath_model::{Address, Family, InterfaceName, PolicyAction, PolicyRule, Route, RouteType, Scope};
+use natpath_model::{Address, Connection, Endpoint, Family, InterfaceName, PolicyAction, PolicyRule, Route, RouteType, Scope, Status, TcpState, Tuple,
+    ZoneDirection,
+};
 
 /// `address add` for an address of a link. Duplicate address detection is off.
 pub(crate) fn address(link: InterfaceName, address: &Address) -> String {
@@ -141,4 +143,52 @@ pub(crate) fn policy_rule(rule: &PolicyRule) -> Option<String> {
         PolicyAction::Prohibit => words.push_str(" prohibit"),
     }
     Some(words)
+}
+
+/// `conntrack -I` for a connection. The kernel is told of a translation as such, and of the tuples without it.
+pub(crate) fn connection(connection: &Connection) -> String {
+    let Connection { original, reply, status, .. } = connection;
+    let mut words = format!("-I -p {}", original.protocol);
+    let _ = write!(words, " -s {} -d {}", original.src.address, original.dst.address);
+    let _ = write!(words, " -r {} -q {}", original.dst.address, original.src.address);
+    if original.protocol.has_ports() {
+        let (src, dst) = (original.src.port, original.dst.port);
+        let _ = write!(words, " --sport {src} --dport {dst} --reply-port-src {dst} --reply-port-dst {src}");
+    } else if original.protocol.is_icmp() {
+        let Tuple { icmp: (kind, code), src, .. } = original;
+        let _ = write!(words, " --icmp-type {kind} --icmp-code {code} --icmp-id {}", src.port);
+    }
+    let end = |end: Endpoint| {
+        if original.protocol.has_ports() { end.to_string() } else { end.address.to_string() }
+    };
+    // A translation to the address it has is what an entry gets that no rule translates.
+    let _ = write!(words, " --dst-nat {} --src-nat {}", end(reply.src), end(reply.dst));
+    if let Some((name, _)) = TcpState::NAMES.iter().find(|(_, state)| *state == connection.tcp)
+        && connection.tcp != TcpState::None
+    {
+        let _ = write!(words, " --state {name}");
+    }
+    let bits: Vec<&str> = [("SEEN_REPLY", Status::SEEN_REPLY), ("ASSURED", Status::ASSURED)]
+        .into_iter()
+        .filter(|(_, bit)| status.has(*bit))
+        .map(|(name, _)| name)
+        .collect();
+    if !bits.is_empty() {
+        let _ = write!(words, " -u {}", bits.join(","));
+    }
+    let zone = connection.zone.0;
+    match connection.zone_direction {
+        _ if zone == 0 => {}
+        ZoneDirection::Both => {
+            let _ = write!(words, " -w {zone}");
+        }
+        ZoneDirection::Original => {
+            let _ = write!(words, " --orig-zone {zone}");
+        }
+        ZoneDirection::Reply => {
+            let _ = write!(words, " --reply-zone {zone}");
+        }
+    }
+    let _ = write!(words, " -m {} -t {}", connection.mark, connection.timeout.unwrap_or(600));
+    words
 }

@@ -46,6 +46,7 @@ pub(super) fn read(line: &Line<'_>, reader: &mut Reader<'_>) -> Result<Draft, Di
         match line.words[0].1 {
             "link" => host.link(&line)?,
             "bridge" => host.bridge(&line)?,
+            "connection" => host.connection(&line)?,
             "route" => {
                 let route = route::route(&line, &host.snapshot.links)?;
                 host.snapshot.routes.push(route);
@@ -107,6 +108,18 @@ impl Draft {
             add_address(&mut link.addresses, address);
         }
         Ok(())
+    }
+
+    /// `connection` and a line as `conntrack -L` prints it.
+    fn connection(&mut self, line: &Line<'_>) -> Result<(), Diagnostic> {
+        let (connections, diagnostics) = natpath_formats::conntrack::parse(line.rest(1), "conntrack");
+        match diagnostics.first() {
+            Some(fault) => Err(line.error(1, fault.message.clone())),
+            None => {
+                self.snapshot.connections.extend(connections);
+                Ok(())
+            }
+        }
     }
 
     /// `bridge NAME PORT... [hairpin=PORT] [isolated=PORT] [nf-call]`, after the `link` lines of all of them.
