@@ -39,6 +39,9 @@ impl<O: Observer> Pass<'_, '_, O> {
         port: Option<LinkId>,
         to_host: bool,
     ) -> Bridged {
+        if let Some(port) = port {
+            self.meet_device(port, true);
+        }
         if !self.host.calls_hooks(skb.packet.family(), bridge) {
             return if to_host { Bridged::Host(self.receive(skb, bridge)) } else { Bridged::Onward(skb) };
         }
@@ -82,7 +85,15 @@ impl<O: Observer> Pass<'_, '_, O> {
     }
 
     /// FORWARD and POSTROUTING of a frame that a bridge sends on by a port.
-    pub(crate) fn bridge_out(&mut self, skb: &mut Skb, bridge: LinkId, port: BridgePort) -> Result<(), Reason> {
+    pub(crate) fn bridge_out(
+        &mut self,
+        skb: &mut Skb,
+        bridge: LinkId,
+        port: BridgePort,
+    ) -> Result<(), Reason> {
+        if let BridgePort::Known(port) = port {
+            self.meet_device(port, false);
+        }
         let Some(physdev) = &mut skb.physdev else { return Ok(()) };
         physdev.out_port = Some(port);
         skb.out_link = Some(bridge);

@@ -13,6 +13,7 @@
 //! ```
 
 mod bridge;
+mod bypass;
 mod chain;
 pub mod choice;
 pub mod conntrack;

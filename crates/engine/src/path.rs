@@ -33,6 +33,7 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// Takes a packet from a wire.
     pub(crate) fn receive(&mut self, mut skb: Skb, link: LinkId) -> Fate {
         skb.in_link = Some(link);
+        self.meet_device(link, true);
         let packet = &skb.packet;
         // ipv6_rcv: a loopback address is never on a wire (RFC 4291, 2.5.3).
         let is_loopback = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_loopback());
@@ -124,7 +125,9 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// INPUT, then the host's own stack.
     fn local_in(&mut self, mut skb: Skb) -> Fate {
         skb.out_link = None;
-        if let Err(reason) = self.run_hook(Hook::Input, &mut skb) {
+        let passed =
+            self.run_hook(Hook::Input, &mut skb).and_then(|()| self.pass_by(Hook::Input, &skb, skb.in_link));
+        if let Err(reason) = passed {
             return self.ended(skb, reason);
         }
         Fate::Deliver(skb)
@@ -135,7 +138,10 @@ impl<O: Observer> Pass<'_, '_, O> {
         let Some((out, next_hop, via_gateway)) = self.way_out(found, skb.packet.dst) else {
             return self.unroutable(skb, Failed::NoRoute);
         };
-        // 1) Time to live.
+        // 1) IPsec, then the time to live.
+        if let Err(reason) = self.pass_by(Hook::Forward, &skb, Some(link)) {
+            return self.ended(skb, reason);
+        }
         if skb.packet.ttl <= 1 {
             self.send_error(&skb, icmp::ttl_exceeded(family), 0, false);
             return self.ended(skb, Reason::of(Outcome::TtlExceeded));
@@ -174,7 +180,10 @@ impl<O: Observer> Pass<'_, '_, O> {
         skb.in_link = None;
         skb.out_link = Some(route.link);
         skb.next_hop = Some(route.gateway.unwrap_or(skb.packet.dst));
-        if let Err(reason) = self.output_hook(&mut skb, &mut route) {
+        let passed = self
+            .output_hook(&mut skb, &mut route)
+            .and_then(|()| self.pass_by(Hook::Output, &skb, Some(route.link)));
+        if let Err(reason) = passed {
             return self.ended(skb, reason);
         }
         // The chains of OUTPUT all see the link of the first route; from here on it is the last one's.
@@ -195,10 +204,21 @@ impl<O: Observer> Pass<'_, '_, O> {
         turns: u32,
     ) -> Fate {
         skb.out_link = Some(link);
-        if let Err(reason) = self.run_hook(Hook::Postrouting, &mut skb) {
+        let leaves = !self.host.link(link).loopback;
+        // A policy may be for the packet before its source is translated, or after.
+        let mut passed = Ok(());
+        if leaves {
+            passed = self.pass_by(Hook::Postrouting, &skb, Some(link));
+        }
+        passed = passed.and_then(|()| self.run_hook(Hook::Postrouting, &mut skb));
+        if leaves {
+            passed = passed.and_then(|()| self.pass_by(Hook::Postrouting, &skb, Some(link)));
+        }
+        if let Err(reason) = passed {
             return self.ended(skb, reason);
         }
-        if !self.host.link(link).loopback {
+        if leaves {
+            self.meet_device(link, false);
             return Fate::Transmit { skb, link, next_hop, via_gateway };
         }
         if turns >= MAX_TURNS {
@@ -405,7 +425,13 @@ impl<O: Observer> Pass<'_, '_, O> {
         }
     }
 
-    pub(crate) fn show_route(&mut self, skb: &Skb, found: Option<Found<'_>>, source: Option<IpAddr>, again: bool) {
+    pub(crate) fn show_route(
+        &mut self,
+        skb: &Skb,
+        found: Option<Found<'_>>,
+        source: Option<IpAddr>,
+        again: bool,
+    ) {
         let destination = skb.packet.dst;
         self.observer.step(|| {
             let found = found.map(|found| RouteFound {

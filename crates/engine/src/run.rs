@@ -124,8 +124,7 @@ impl<'w, 'a> Run<'w, 'a> {
             Sender::Host(_) => Vec::new(),
             Sender::Outside { address, enters } => {
                 let given = flow.enters.as_ref().and_then(|(_, name)| world.host(enters.0).link_named(*name));
-                let port =
-                    given.filter(|port| *port != enters.1).or_else(|| world.port_of(enters, address));
+                let port = given.filter(|port| *port != enters.1).or_else(|| world.port_of(enters, address));
                 let station = Unrecorded { address, at: enters, port, router: false };
                 vec![Outside { address, station, gateway: enters }]
             }

@@ -675,6 +675,15 @@ pub enum Assumption {
         /// Whether it was taken to apply; `None` where both were tried and the result depends on it.
         applies: Option<bool>,
     },
+    /// Something acts on the packet beside netfilter, and it is not known what it does.
+    Bypass {
+        /// The host.
+        host: String,
+        /// What.
+        what: String,
+        /// The file and line it stands in.
+        place: String,
+    },
     /// The counter of a `statistic --mode nth` is not listed.
     NthStart {
         /// The host.
@@ -745,6 +754,12 @@ impl fmt::Display for Assumption {
                     None => "the result depends on it",
                 };
                 write!(f, "{host} {place}: {construct} is not decidable ({reason}); {taken}")
+            }
+            Self::Bypass { host, what, place } => {
+                write!(
+                    f,
+                    "{host} {place}: {what} acts on this packet beside netfilter; what it does is not known"
+                )
             }
             Self::NthStart { host, place } => {
                 write!(

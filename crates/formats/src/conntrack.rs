@@ -197,6 +197,9 @@ mod tests {
         check("tcp 6 10 src=x", 10);
         check("tcp 6 10 src=1.1.1.1 dst=2.2.2.2", 33);
         check("bash: conntrack: command not found", 7);
-        assert_eq!(parse("conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.", ""), (vec![], vec![]));
+        assert_eq!(
+            parse("conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.", ""),
+            (vec![], vec![])
+        );
     }
 }

@@ -12,6 +12,7 @@
 //!  a flows file  ─→ flows
 //! ```
 
+pub mod bypass;
 pub mod conntrack;
 pub mod derive;
 mod diagnose;

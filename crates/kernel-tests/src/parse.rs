@@ -316,7 +316,8 @@ fn join(network: &mut Network, reader: &Reader<'_>) -> Result<(), Diagnostic> {
         joined.push(end.clone());
     }
     for host in &network.hosts {
-        for link in host.links.iter().filter(|link| !link.loopback && link.kind.as_deref() != Some("bridge")) {
+        for link in host.links.iter().filter(|link| !link.loopback && link.kind.as_deref() != Some("bridge"))
+        {
             let end = SegmentEnd { host: host.name.clone(), interface: link.name };
             if !joined.contains(&end) {
                 network.segments.push(Segment { ends: vec![end] });

@@ -10,6 +10,7 @@
 //!                              └─ files: the text everything came from; each item has an Origin in it
 //! ```
 
+pub mod bypass;
 pub mod conntrack;
 pub mod diagnostic;
 pub mod fib;
@@ -25,6 +26,7 @@ pub mod statement;
 pub mod sysctl;
 pub mod value;
 
+pub use bypass::{Bypass, BypassKind};
 pub use conntrack::{Connection, CtStates, Direction, Status, TcpState, Tuple, Zone, ZoneDirection};
 pub use diagnostic::{Diagnostic, Severity};
 pub use fib::{

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::bypass::Bypass;
 use crate::conntrack::Connection;
 use crate::diagnostic::Diagnostic;
 use crate::fib::{Forwarding, Link, Neighbour, PolicyRule, Route};
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub neighbours: Vec<Neighbour>,
     /// The hardware addresses that its bridges know.
     pub forwarding: Vec<Forwarding>,
+    /// What acts on its packets beside netfilter.
+    pub bypasses: Vec<Bypass>,
     /// Its connections.
     pub connections: Vec<Connection>,
     /// Its rules.

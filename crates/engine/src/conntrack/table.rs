@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use natpath_model::{Connection, Direction, Endpoint, Manip, Protocol, RuleRef, Status, Tuple, Zone, ZoneDirection};
+use natpath_model::{
+    Connection, Direction, Endpoint, Manip, Protocol, RuleRef, Status, Tuple, Zone, ZoneDirection,
+};
 
 use super::{TcpTrack, zone_for};
 use crate::time::Instant;
@@ -185,9 +187,9 @@ impl ConntrackTable {
 
     /// The entry with this number, if it is there.
     fn known(&self, id: EntryId) -> Option<&ConntrackEntry> {
-        self.entries.get(&id).or_else(|| {
-            self.recorded.entries.get(id.0 as usize).filter(|_| !self.gone.contains(&id))
-        })
+        self.entries
+            .get(&id)
+            .or_else(|| self.recorded.entries.get(id.0 as usize).filter(|_| !self.gone.contains(&id)))
     }
 
     /// The entry with this number.

@@ -65,7 +65,9 @@ impl Run<'_, '_> {
         let link = self.world.link(from);
         let router = via_gateway || is_tunnel(link);
         let known = self.outside.iter().find(|known| {
-            known.address == next_hop && !known.station.router && self.world.share_domain(from, known.station.at)
+            known.address == next_hop
+                && !known.station.router
+                && self.world.share_domain(from, known.station.at)
         });
         let station = match known {
             Some(known) if !router => known.station,
@@ -161,7 +163,12 @@ impl Run<'_, '_> {
         }
         let name = Some(self.world.link(at).name);
         let out_interface = name.filter(|_| result.is_ok());
-        self.journeys[journey].hops.push(Hop { host: Place::Host(host), in_interface: name, out_interface, steps });
+        self.journeys[journey].hops.push(Hop {
+            host: Place::Host(host),
+            in_interface: name,
+            out_interface,
+            steps,
+        });
         self.journeys[journey].packet = skb.packet;
         self.cause(journey, host, caused);
         match (result, onward) {
@@ -235,8 +242,7 @@ impl Run<'_, '_> {
         let hop =
             Hop { host: Place::Host(at.0), in_interface: None, out_interface: interface, steps: Vec::new() };
         self.journeys[journey].hops.push(hop);
-        let frame =
-            Frame { packet, mark: 0, src_mac: self.world.link(at).mac, from: Station::End(at), to };
+        let frame = Frame { packet, mark: 0, src_mac: self.world.link(at).mac, from: Station::End(at), to };
         self.put(journey, at, frame);
     }
 
@@ -292,7 +298,14 @@ impl Run<'_, '_> {
         let packet = if entering || journey == 0 { packet } else { on_the_wire(packet) };
         let frame = Frame { packet, mark: 0, src_mac, from: Station::Unrecorded(station), to };
         let at = station.at;
-        if is_bridge {
+        // Those behind one port hear each other without the bridge.
+        if let Station::Unrecorded(other) = to
+            && station.port.is_some()
+            && (other.at, other.port) == (at, station.port)
+            && other.address != station.address
+        {
+            self.pass_on(journey, at, Next::Unrecorded(other), frame);
+        } else if is_bridge {
             self.cross(journey, at, station.port, frame);
         } else if to == Station::End(at) {
             self.queue.push_back(Event::Frame { journey, at, frame });

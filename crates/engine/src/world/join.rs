@@ -66,8 +66,7 @@ impl World<'_> {
             members.dedup();
             let bridged = members.iter().any(|member| self.bridge_of(*member).is_some());
             let open = members.iter().any(|member| self.is_open(*member));
-            let ends =
-                members.into_iter().filter(|member| !self.host(member.0).is_port(member.1)).collect();
+            let ends = members.into_iter().filter(|member| !self.host(member.0).is_port(member.1)).collect();
             self.domains.push(Domain { ends, open, bridged });
         }
     }
@@ -106,9 +105,7 @@ impl World<'_> {
     }
 
     fn all_ends(&self) -> impl Iterator<Item = End> {
-        self.hosts
-            .iter()
-            .flat_map(|host| (0..host.snapshot.links.len()).map(|link| (host.id, LinkId(link))))
+        self.hosts.iter().flat_map(|host| (0..host.snapshot.links.len()).map(|link| (host.id, LinkId(link))))
     }
 
     /// The two ends of each veth or tunnel that was recorded whole.
@@ -127,11 +124,7 @@ impl World<'_> {
                 other != pair && *others >= proof && other.iter().any(|end| pair.contains(end))
             })
         };
-        candidates
-            .iter()
-            .filter(|(pair, proof)| !rivals(pair, *proof))
-            .map(|(pair, _)| *pair)
-            .collect()
+        candidates.iter().filter(|(pair, proof)| !rivals(pair, *proof)).map(|(pair, _)| *pair).collect()
     }
 
     /// Whether two interfaces are the two ends of a veth. Two namespaces often number their links alike, so
@@ -186,7 +179,10 @@ impl World<'_> {
             entry.mac == Some(mac) && (entry.link == link.name || Some(entry.link) == link.master)
         });
         as_neighbour
-            || snapshot.forwarding.iter().any(|entry| entry.mac == mac && entry.port == link.name && !entry.own)
+            || snapshot
+                .forwarding
+                .iter()
+                .any(|entry| entry.mac == mac && entry.port == link.name && !entry.own)
     }
 
     /// Whether the addresses of two interfaces, or of the bridges they are ports of, say that they are near.

@@ -86,9 +86,10 @@ impl World<'_> {
             return None;
         }
         let name = self.link(at).name;
-        let entry = host.snapshot.neighbours.iter().find(|entry| {
-            entry.address == address && entry.link == name && !entry.failed && !entry.proxy
-        });
+        let entry =
+            host.snapshot.neighbours.iter().find(|entry| {
+                entry.address == address && entry.link == name && !entry.failed && !entry.proxy
+            });
         entry.and_then(|entry| entry.mac).and_then(|mac| self.port_with(at, mac)).or_else(|| {
             let mut spare = host.ports(at.1).filter(|port| self.is_open((at.0, *port)));
             spare.next().filter(|_| spare.next().is_none())
@@ -121,7 +122,8 @@ impl World<'_> {
         }
         let reached = self.walk(from);
         let mut way = vec![target];
-        let parent = |end: End| reached.iter().find(|(other, _)| *other == end).and_then(|(_, before)| *before);
+        let parent =
+            |end: End| reached.iter().find(|(other, _)| *other == end).and_then(|(_, before)| *before);
         while let Some(before) = parent(*way.last()?) {
             way.push(before);
         }
@@ -131,7 +133,8 @@ impl World<'_> {
         way.reverse();
         // `way` is from, perhaps a port of its own, then who is next.
         let host = self.host(from.0);
-        let is_own_port = |end: &End| end.0 == from.0 && host.bridge_of(end.1) == Some(from.1) && *end != from;
+        let is_own_port =
+            |end: &End| end.0 == from.0 && host.bridge_of(end.1) == Some(from.1) && *end != from;
         let own = way.get(1).copied().filter(|end| host.is_bridge(from.1) && is_own_port(end));
         let next = way.get(if own.is_some() { 2 } else { 1 }).copied();
         let port = own.map(|end| end.1).or_else(|| match to {
@@ -204,7 +207,8 @@ impl World<'_> {
             .any(|entry| entry.proxy && entry.address == address && entry.link == name);
         match family {
             Family::Ip4 => {
-                (listed || host.either(family, end.1, "proxy_arp", false)) && self.routes_elsewhere(end, address)
+                (listed || host.either(family, end.1, "proxy_arp", false))
+                    && self.routes_elsewhere(end, address)
             }
             Family::Ip6 => listed && host.either(family, end.1, "proxy_ndp", false),
         }
@@ -224,8 +228,7 @@ impl World<'_> {
             uid: None,
         };
         let found = self.host(end.0).fib.lookup(&key);
-        found.is_ok_and(|found| {
-            found.next_hop.is_some_and(|hop| hop.link.is_some() && hop.link != Some(name))
-        })
+        found
+            .is_ok_and(|found| found.next_hop.is_some_and(|hop| hop.link.is_some() && hop.link != Some(name)))
     }
 }

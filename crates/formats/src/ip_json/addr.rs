@@ -147,8 +147,7 @@ fn link(row: &Row<'_>, read: LinkRow, file_name: &str) -> Result<Link, Diagnosti
     let has = |flag: &str| read.flags.iter().any(|given| given == flag);
     let info = read.linkinfo.as_ref();
     let kind = info.and_then(|info| info.info_kind.clone());
-    let mut detail =
-        info.and_then(|info| info.info_data.as_ref()).map(KindRow::detail).unwrap_or_default();
+    let mut detail = info.and_then(|info| info.info_data.as_ref()).map(KindRow::detail).unwrap_or_default();
     if let Some(info) = info.filter(|info| info.info_slave_kind.as_deref() == Some("bridge"))
         && let Some(port) = &info.info_slave_data
     {

@@ -9,14 +9,7 @@ use natpath_model::{
 use super::files::{FileText, read_text, remark};
 use super::nft;
 use crate::ip_json::{addr, bridge, neigh, route, rule};
-use crate::{conntrack, derive, iptables_save, ss, sysctl};
-
-/// Files whose effect on a packet is not modelled, and what they hold.
-const NOT_MODELLED: [(&str, &str); 3] = [
-    ("ipvs", "IPVS services"),
-    ("xfrm", "IPsec policies"),
-    ("tc", "traffic control filters"),
-];
+use crate::{bypass, conntrack, derive, iptables_save, ss, sysctl};
 
 pub(super) struct HostReader<'d> {
     dir: &'d Path,
@@ -42,7 +35,7 @@ impl<'d> HostReader<'d> {
         self.sysctls();
         self.sockets();
         self.nft();
-        self.not_modelled();
+        self.bypasses();
         self.snapshot
     }
 
@@ -252,13 +245,14 @@ impl<'d> HostReader<'d> {
         }
     }
 
-    fn not_modelled(&mut self) {
-        for (name, what) in NOT_MODELLED {
-            let Some(file) = self.text(name).filter(|file| !file.text.trim().is_empty()) else { continue };
-            let message = format!("{what} are not read");
-            let mut found = remark(&file.path, Severity::Unsupported, "unsupported", message, "", 0);
-            found.construct = Some(name.to_owned());
-            self.snapshot.diagnostics.push(found);
+    /// What acts beside netfilter: it is named where a path meets it.
+    fn bypasses(&mut self) {
+        for (name, read) in bypass::READERS {
+            let Some(file) = self.text(name) else { continue };
+            let (mut found, mut diagnostics) = read(&file.text, &file.path);
+            self.snapshot.bypasses.append(&mut found);
+            self.snapshot.diagnostics.append(&mut diagnostics);
+            self.keep(file);
         }
     }
 }

@@ -284,7 +284,8 @@ fn beyond<'n>(network: &'n Network, host: &Snapshot, door: &Link) -> Vec<&'n Lin
             None => found.push(link),
             Some(bridge) => {
                 found.push(bridge);
-                let others = there.links.iter().filter(|port| port.master == link.master && port.name != link.name);
+                let others =
+                    there.links.iter().filter(|port| port.master == link.master && port.name != link.name);
                 found.extend(others.flat_map(|port| beyond(network, there, port)));
             }
         }

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use natpath_model::{Address, Connection, Endpoint, Family, InterfaceName, PolicyAction, PolicyRule, Route, RouteType, Scope, Status, TcpState, Tuple,
-    ZoneDirection,
+use natpath_model::{
+    Address, Connection, Endpoint, Family, InterfaceName, PolicyAction, PolicyRule, Route, RouteType, Scope,
+    Status, TcpState, Tuple, ZoneDirection,
 };
 
 /// `address add` for an address of a link. Duplicate address detection is off.

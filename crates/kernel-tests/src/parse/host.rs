@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use natpath_formats::{derive, iptables_save};
 use natpath_model::{
-    Address, Backend, Bind, Diagnostic, Family, FileId, Hook, InterfaceName, Item, Link, LinkDetail, Mac, Neighbour,
-    PolicyRule, Protocol, Scope, SegmentEnd, Severity, Snapshot, Socket, SourceFile,
+    Address, Backend, Bind, Diagnostic, Family, FileId, Hook, InterfaceName, Item, Link, LinkDetail, Mac,
+    Neighbour, PolicyRule, Protocol, Scope, SegmentEnd, Severity, Snapshot, Socket, SourceFile,
 };
 
 use super::{Line, Reader, end, route};
@@ -166,7 +166,14 @@ impl Draft {
         }
         let link = line.interface(3)?;
         self.pointers.push(end(line, 5)?);
-        self.snapshot.neighbours.push(Neighbour { address, link, mac: None, failed: false, permanent: true, proxy: false });
+        self.snapshot.neighbours.push(Neighbour {
+            address,
+            link,
+            mac: None,
+            failed: false,
+            permanent: true,
+            proxy: false,
+        });
         Ok(())
     }
 
