@@ -9,8 +9,10 @@ use natpath_model::{Bypass, BypassKind, Diagnostic, Hook, InterfaceName, Protoco
 use crate::diagnose::syntax;
 
 /// The reader of each file.
-pub const READERS: [(&str, fn(&str, &str) -> Read); 4] =
-    [("ipvs", ipvs), ("xfrm", xfrm), ("tc", tc), ("wg", wg)];
+pub const READERS: [(&str, Reader); 4] = [("ipvs", ipvs), ("xfrm", xfrm), ("tc", tc), ("wg", wg)];
+
+/// Reads a file's text; the name is for diagnostics.
+pub type Reader = fn(&str, &str) -> Read;
 
 /// What a reader gives.
 pub type Read = (Vec<Bypass>, Vec<Diagnostic>);
