@@ -48,10 +48,10 @@ fn machine(name: &str, outer: &str) -> [Snapshot; 2] {
     [host(name, &addr, None), host(&format!("{name}/ns/web"), &inner, Some("172.17.0.1"))]
 }
 
-fn trace(hosts: Vec<Snapshot>, flow: Flow) -> (Vec<String>, Path) {
+fn trace(hosts: Vec<Snapshot>, flow: &Flow) -> (Vec<String>, Path) {
     let mut network = Network { hosts, ..Network::default() };
     network.hosts.sort_by(|a, b| a.name.cmp(&b.name));
-    let trace = Session::new(&network).trace(&flow).expect("a trace");
+    let trace = Session::new(&network).trace(flow).expect("a trace");
     let path = trace.paths[0].clone();
     let name = |place: Place| match place {
         Place::Host(id) => network.hosts[id.0 as usize].name.clone(),
@@ -70,11 +70,11 @@ fn udp(from: &str, src: &str, dst: &str) -> Flow {
 #[test]
 fn containers_of_each_machine_are_behind_its_own_bridge() {
     let hosts = || [machine("a", "192.0.2.1/24"), machine("b", "192.0.2.2/24")].concat();
-    let (hops, path) = trace(hosts(), udp("a/ns/web", "172.17.0.2", "172.17.0.1"));
+    let (hops, path) = trace(hosts(), &udp("a/ns/web", "172.17.0.2", "172.17.0.1"));
     assert_eq!((hops, path.result.works), (vec!["a/ns/web".to_owned(), "a".to_owned()], true));
-    let (hops, _) = trace(hosts(), udp("b/ns/web", "172.17.0.2", "172.17.0.1"));
+    let (hops, _) = trace(hosts(), &udp("b/ns/web", "172.17.0.2", "172.17.0.1"));
     assert_eq!(hops, ["b/ns/web", "b"]);
-    let (hops, _) = trace(hosts(), udp("a", "192.0.2.1", "192.0.2.2"));
+    let (hops, _) = trace(hosts(), &udp("a", "192.0.2.1", "192.0.2.2"));
     assert_eq!(hops, ["a", "b"]);
 }
 
@@ -82,7 +82,7 @@ fn containers_of_each_machine_are_behind_its_own_bridge() {
 fn flat_namespaces_are_paired_by_number_and_subnet() {
     let [machine, mut web] = machine("a", "192.0.2.1/24");
     web.name = "web".to_owned();
-    let (hops, path) = trace(vec![machine, web], udp("web", "172.17.0.2", "172.17.0.1"));
+    let (hops, path) = trace(vec![machine, web], &udp("web", "172.17.0.2", "172.17.0.1"));
     assert_eq!((hops.len(), path.result.works), (2, true));
 }
 
@@ -90,7 +90,7 @@ fn flat_namespaces_are_paired_by_number_and_subnet() {
 fn numbers_alone_join_nobody() {
     let one = host("one", &veth(2, "eth0", 3, &address("10.0.0.1/24")), Some("10.0.0.254"));
     let other = host("other", &veth(3, "eth0", 2, &address("10.9.0.1/24")), None);
-    let (hops, path) = trace(vec![one, other], udp("one", "10.0.0.1", "10.9.0.1"));
+    let (hops, path) = trace(vec![one, other], &udp("one", "10.0.0.1", "10.9.0.1"));
     assert_eq!((hops, path.result.end.outcome), (vec!["one".to_owned()], Outcome::Left));
 }
 
@@ -98,7 +98,7 @@ fn numbers_alone_join_nobody() {
 fn an_assumed_host_has_its_address_and_no_interface() {
     let eth0 = format!(r#"{{"ifindex":2,"ifname":"eth0","flags":["UP"]{}}}"#, address("192.0.2.1/24"));
     let own = host("h", &eth0, Some("192.0.2.254"));
-    let (hops, path) = trace(vec![own.clone()], udp("", "192.0.2.1", "192.0.2.7"));
+    let (hops, path) = trace(vec![own.clone()], &udp("", "192.0.2.1", "192.0.2.7"));
     assert_eq!(hops, ["h", "192.0.2.7"]);
     let end = &path.result.end;
     assert_eq!((end.outcome, end.at.interface, path.result.works), (Outcome::Delivered, None, true));
@@ -106,9 +106,9 @@ fn an_assumed_host_has_its_address_and_no_interface() {
     let mut failed = own.clone();
     let text = r#"[{"dst":"192.0.2.7","dev":"eth0","state":["FAILED"]}]"#;
     failed.neighbours = ip_json::neigh::parse(text, "neigh.json").expect("neighbours").0;
-    let (_, path) = trace(vec![failed], udp("", "192.0.2.1", "192.0.2.7"));
+    let (_, path) = trace(vec![failed], &udp("", "192.0.2.1", "192.0.2.7"));
     assert_eq!(path.result.end.outcome, Outcome::NoNeighbor);
-    let (_, path) = trace(vec![own], udp("", "192.0.2.1", "203.0.113.9"));
+    let (_, path) = trace(vec![own], &udp("", "192.0.2.1", "203.0.113.9"));
     assert_eq!((path.result.end.outcome, path.result.works), (Outcome::Left, true));
 }
 
@@ -116,22 +116,22 @@ fn an_assumed_host_has_its_address_and_no_interface() {
 fn senders_of_one_subnet_do_not_come_by() {
     let eth0 = format!(r#"{{"ifindex":2,"ifname":"eth0","flags":["UP"]{}}}"#, address("192.0.2.1/24"));
     let own = host("h", &eth0, None);
-    let (hops, _) = trace(vec![own.clone()], udp("", "192.0.2.9", "192.0.2.7"));
+    let (hops, _) = trace(vec![own.clone()], &udp("", "192.0.2.9", "192.0.2.7"));
     assert_eq!(hops, ["192.0.2.7"]);
-    let (hops, _) = trace(vec![own], udp("", "192.0.2.9", "192.0.2.1"));
+    let (hops, _) = trace(vec![own], &udp("", "192.0.2.9", "192.0.2.1"));
     assert_eq!(hops, ["h"]);
 }
 
 #[test]
 fn unrecorded_containers_talk_across_the_bridge() {
     let [mut machine, _] = machine("a", "192.0.2.1/24");
-    let (hops, path) = trace(vec![machine.clone()], udp("", "172.17.0.2", "172.17.0.3"));
+    let (hops, path) = trace(vec![machine.clone()], &udp("", "172.17.0.2", "172.17.0.3"));
     // Both are behind the only port, and need no bridge.
     assert_eq!((hops, path.result.works), (vec!["172.17.0.3".to_owned()], true));
     let mut second = machine.links[3].clone();
     (second.index, second.name) = (9, natpath_model::InterfaceName::new("veth2").expect("a name"));
     machine.links.push(second);
-    let (hops, path) = trace(vec![machine], udp("", "172.17.0.2", "172.17.0.3"));
+    let (hops, path) = trace(vec![machine], &udp("", "172.17.0.2", "172.17.0.3"));
     assert_eq!((hops, path.result.works), (vec!["a".to_owned(), "172.17.0.3".to_owned()], true));
     let guessed = path.assumptions.iter().filter(|known| matches!(known, Assumption::BehindBridge { .. }));
     assert_eq!(guessed.count(), 2);
@@ -144,7 +144,7 @@ fn what_bypasses_netfilter_is_named_where_it_can_match() {
     own.bypasses = bypass::ipvs("-A -u 192.0.2.1:53 -s rr\n-A -u 192.0.2.1:54 -s rr\n", "ipvs").0;
     own.bypasses.append(&mut bypass::tc("filter dev eth0 ingress protocol ip bpf\n", "tc").0);
     let end = |flow: Flow| {
-        let (_, path) = trace(vec![own.clone()], flow);
+        let (_, path) = trace(vec![own.clone()], &flow);
         let named = path.assumptions.iter().filter(|known| matches!(known, Assumption::Bypass { .. }));
         (path.result.end.outcome, named.count())
     };
@@ -153,6 +153,6 @@ fn what_bypasses_netfilter_is_named_where_it_can_match() {
     assert_eq!(end(other), (Outcome::Delivered, 1));
     let xfrm = "src 192.0.2.0/24 dst 192.0.2.8/32\n\tdir out priority 0\n\ttmpl src 1.1.1.1 dst 2.2.2.2\n";
     own.bypasses = bypass::xfrm(xfrm, "xfrm").0;
-    let end = |dst| trace(vec![own.clone()], udp("", "192.0.2.1", dst)).1.result.end.outcome;
+    let end = |dst| trace(vec![own.clone()], &udp("", "192.0.2.1", dst)).1.result.end.outcome;
     assert_eq!((end("192.0.2.8"), end("192.0.2.7")), (Outcome::Undecided, Outcome::Delivered));
 }
