@@ -72,6 +72,15 @@ fn record_host(host: &Snapshot, namespace: &Namespace, directory: &Path) -> Resu
     keys.sort();
     let mut arguments = vec!["-e"];
     arguments.extend(keys.iter().map(String::as_str));
+    if host.neighbours.iter().any(|neighbour| neighbour.proxy) {
+        // `ip neigh` lists either those it knows or those it answers for.
+        let known = namespace.command("ip", &["-j", "neigh"], "")?;
+        let proxied = namespace.command("ip", &["-j", "neigh", "show", "proxy"], "")?;
+        let rows = |text: &str| text.trim().trim_start_matches('[').trim_end_matches(']').trim().to_owned();
+        let all: Vec<String> =
+            [rows(&known), rows(&proxied)].into_iter().filter(|rows| !rows.is_empty()).collect();
+        write(&directory.join("neigh.json"), &format!("[{}]\n", all.join(",")))?;
+    }
     if !host.connections.is_empty() {
         let listed = namespace.command("conntrack", &["-L", "-o", "extended"], "")?;
         write(&directory.join("conntrack"), &listed)?;
