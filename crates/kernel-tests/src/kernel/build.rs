@@ -293,12 +293,12 @@ fn beyond<'n>(network: &'n Network, host: &Snapshot, door: &Link) -> Vec<&'n Lin
     found
 }
 
-/// `bridge fdb add` for all that is behind a host's ports.
+/// `bridge fdb replace` for all that is behind a host's ports.
 fn forwarding(network: &Network, host: &Snapshot) -> String {
     let mut batch = String::new();
     for port in host.links.iter().filter(|link| link.master.is_some()) {
         for mac in beyond(network, host, port).into_iter().filter_map(|there| there.mac) {
-            let _ = writeln!(batch, "fdb add {mac} dev {} master static", port.name);
+            let _ = writeln!(batch, "fdb replace {mac} dev {} master static", port.name);
         }
     }
     batch
