@@ -152,17 +152,10 @@ fn failed_lines(errors: &[Diagnostic]) -> BTreeSet<u32> {
 }
 
 /// Files of the layout that are not read, what they hold, and what that means.
-const NOT_READ: [(&str, &str, &str); 13] = [
+const NOT_READ: [(&str, &str, &str); 6] = [
     ("cluster.json", "cluster", "Kubernetes objects are not read: the rules of the nodes count"),
     ("ipset", "ipset", "sets are not read: a match of a set is undecided"),
-    ("conntrack", "conntrack", "live entries are not read: flows begin with none"),
     ("nft-hooks", "nft-hooks", "the order of equal priorities is not read: it is taken as documented"),
-    ("bridge-link.json", "bridge-links", "ports of bridges are not read"),
-    ("bridge-fdb.json", "bridge-fdb", "forwarding tables of bridges are not read"),
-    ("ipvs", "ipvs", "IPVS services are not modelled"),
-    ("wg", "wireguard", "WireGuard peers are not modelled"),
-    ("xfrm", "xfrm", "IPsec policies are not modelled"),
-    ("tc", "tc", "traffic control filters are not modelled"),
     ("date", "date", "the time of recording is not used"),
     ("nft.txt", "nft", "nft.json is read in its place"),
     ("listen", "sockets", "`sockets` is read in its place"),
@@ -241,6 +234,13 @@ fn file(dir: &Path, entry: &str, snapshot: &Snapshot) -> Accounted {
         "rule.json" => |source| source.rows("policy-rules", source.policy_rules(Family::Ip4)),
         "rule6.json" => |source| source.rows("policy-rules", source.policy_rules(Family::Ip6)),
         "neigh.json" => |source| source.rows("neighbours", source.snapshot.neighbours.len()),
+        "bridge-link.json" => |source| source.all_rows("bridge-links"),
+        "bridge-fdb.json" => |source| source.all_rows("bridge-fdb"),
+        "conntrack" => |source| source.lines("conntrack", source.snapshot.connections.len()),
+        "ipvs" => |source| source.bypasses("ipvs", "ipvs"),
+        "xfrm" => |source| source.bypasses("xfrm", "xfrm"),
+        "tc" => |source| source.bypasses("tc", "tc"),
+        "wg" => |source| source.bypasses("wg", "wireguard"),
         "sysctl" => lines::sysctl,
         "sockets" => lines::sockets,
         "listen" if !beside("sockets") => lines::sockets,
@@ -278,6 +278,38 @@ impl Source<'_> {
         };
         let structure = rows.iter().filter(|row| rows::is_empty(row)).count();
         Accounted { items, structure, ..self.account(kind, Unit::Rows, rows.len()) }
+    }
+
+    /// The account of a JSON list whose rows are all items, but for those that could not be read.
+    fn all_rows(&self, kind: &'static str) -> Accounted {
+        let account = self.rows(kind, 0);
+        Accounted { items: account.total - account.structure - account.failed(), ..account }
+    }
+
+    /// The account of a text in which what is no item says nothing.
+    fn lines(&self, kind: &'static str, items: usize) -> Accounted {
+        let account = self.account(kind, Unit::Lines, self.text.lines().count());
+        let structure = account.total.saturating_sub(items + account.failed());
+        Accounted { items, structure, ..account }
+    }
+
+    /// The account of what acts beside netfilter: it is named where a path meets it.
+    fn bypasses(&self, file: &str, kind: &'static str) -> Accounted {
+        let lines: Vec<&str> = self.text.lines().collect();
+        let own: Vec<_> = self.snapshot.bypasses.iter().filter(|bypass| bypass.file == file).collect();
+        let mut account = self.lines(kind, own.len());
+        account.unsupported.extend(own.iter().map(|bypass| {
+            Unsupported {
+                line: bypass.line,
+                construct: bypass.kind.name().to_owned(),
+                text: (bypass.line as usize)
+                    .checked_sub(1)
+                    .and_then(|at| lines.get(at))
+                    .map_or_else(String::new, |line| excerpt(line)),
+                reason: "what it does is not known; it is named where a path meets it".to_owned(),
+            }
+        }));
+        account
     }
 
     /// The listed routes of a family.

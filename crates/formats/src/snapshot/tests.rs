@@ -212,7 +212,7 @@ fn every_line_of_every_file_is_accounted_for() {
         [
             "addr.json links: 1 = 1 + 0 + 0 + 0",
             "cluster.json cluster: 1 = 0 + 0 + 1 + 0; cluster.json:0",
-            "conntrack conntrack: 1 = 0 + 0 + 1 + 0; conntrack:0",
+            "conntrack conntrack: 1 = 0 + 0 + 0 + 1; error 1:6",
             "iptables-save iptables: 16 = 0 + 9 + 3 + 4; -m string:7; error 6:9; error 11:6; error 13:2; error 16:1",
             "listen sockets: 1 = 0 + 0 + 1 + 0; listen:0",
             "name name: 1 = 1 + 0 + 0 + 0",
