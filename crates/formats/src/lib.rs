@@ -8,6 +8,7 @@
 //!  iptables-save ─→ iptables_save::{ast → parse → lower} ─┐
 //!  ip -j ...     ─→ ip_json                               ├─→ snapshot::read_network ─→ model::Network
 //!  sysctl, ss    ─→ sysctl, ss                            │
+//!  ipset save    ─→ ipset                                 │
 //!  topology.json ─→ topology                             ─┘
 //!  a flows file  ─→ flows
 //! ```
@@ -18,6 +19,7 @@ pub mod derive;
 mod diagnose;
 pub mod flows;
 pub mod ip_json;
+pub mod ipset;
 pub mod iptables_save;
 pub mod snapshot;
 pub mod ss;

@@ -20,11 +20,13 @@ pub mod matching;
 pub mod net;
 pub mod origin;
 pub mod ruleset;
+pub mod set;
 pub mod snapshot;
 pub mod socket;
 pub mod statement;
 pub mod sysctl;
 pub mod value;
+pub mod xt;
 
 pub use bypass::{Bypass, BypassKind};
 pub use conntrack::{Connection, CtStates, Direction, Status, TcpState, Tuple, Zone, ZoneDirection};
@@ -42,8 +44,12 @@ pub use ruleset::{
     Backend, Chain, ChainId, ChainKind, ChainType, Counter, Policy, Rule, RuleRef, Ruleset, Table,
     TableFamily,
 };
+pub use set::{IpSet, IpSets};
 pub use snapshot::{Given, Item, Network, Segment, SegmentEnd, Snapshot};
 pub use socket::{Bind, Socket};
-pub use statement::{ConnmarkOp, CtTemplate, Nat, NatRange, PortRange, RejectWith, Statement, Verdict};
+pub use statement::{
+    ConnmarkOp, CtTemplate, Nat, NatRange, PortRange, RejectWith, SetChange, Statement, TtlChange, Verdict,
+};
 pub use sysctl::Sysctls;
 pub use value::{InterfaceName, IntervalSet, Value};
+pub use xt::Xt;

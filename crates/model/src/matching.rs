@@ -10,6 +10,7 @@ use crate::hook::Manip;
 use crate::net::{Family, Protocol, bits};
 use crate::origin::Origin;
 use crate::value::{IntervalSet, Value};
+use crate::xt::Xt;
 
 /// One condition of a rule. A rule applies when all its conditions hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Match {
         /// Whether the rule applies to all the others.
         negated: bool,
     },
+    /// A match that looks beyond the header, or has a memory.
+    Xt(Box<Xt>),
     /// A construct that is carried verbatim because its result is not known.
     Opaque(Opaque),
 }
@@ -178,6 +181,22 @@ pub enum Field {
     Ttl,
     /// The differentiated services code point, 6 bits.
     Dscp,
+    /// The type of service or traffic class, all 8 bits.
+    Tos,
+    /// The hardware source address; absent where the packet did not come in an Ethernet frame.
+    SourceMac,
+    /// To whom the frame was sent: 0 this host, 1 all (broadcast), 2 many (multicast).
+    PacketType,
+    /// The realm of the packet's route; 0 where routes have none.
+    Realm,
+    /// The headers of an IPv6 packet as ip6t_ipv6header.h numbers them: 1 for the transport's own.
+    Ip6Headers,
+    /// The bridge port it came in by, as a packed name; 0 where it crosses no bridge.
+    BridgeIn,
+    /// The bridge port it goes out by, as a packed name; 0 where it crosses no bridge.
+    BridgeOut,
+    /// 1 where the packet goes from one port of a bridge to another, else 0.
+    Bridged,
 }
 
 /// The routes that count for [`Field::AddressType`].

@@ -9,6 +9,7 @@ use crate::fib::{Forwarding, Link, Neighbour, PolicyRule, Route};
 use crate::net::Family;
 use crate::origin::{FileId, Origin, SourceFile};
 use crate::ruleset::Ruleset;
+use crate::set::IpSets;
 use crate::socket::Socket;
 use crate::sysctl::Sysctls;
 use crate::value::InterfaceName;
@@ -73,6 +74,12 @@ pub struct Snapshot {
     pub sysctls: Sysctls,
     /// Its listening sockets.
     pub sockets: Vec<Socket>,
+    /// Its ipsets.
+    pub sets: IpSets,
+    /// When it was recorded, in seconds since 1970, if that was recorded.
+    pub date: Option<u64>,
+    /// Whether it has IPsec policies, as far as they were listed.
+    pub ipsec: bool,
     /// The items that were listed; the others hold what natpath assumes in their place.
     pub given: Given,
     /// The files that were read, with their text.
@@ -149,6 +156,10 @@ pub enum Item {
     Sockets,
     /// Any file of rules for the family.
     Rules(Family),
+    /// `ipset`.
+    Sets,
+    /// `date`.
+    Date,
 }
 
 impl Item {
@@ -169,6 +180,8 @@ impl Item {
             Self::Sockets => "sockets",
             Self::Rules(Family::Ip4) => "iptables-save",
             Self::Rules(Family::Ip6) => "ip6tables-save",
+            Self::Sets => "ipset",
+            Self::Date => "date",
         }
     }
 }

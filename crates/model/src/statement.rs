@@ -38,6 +38,17 @@ pub enum Statement {
     Ct(CtTemplate),
     /// Sets up a translation; ends the chain where it was set up.
     Nat(Nat),
+    /// Sets the type of service to `(tos & !clear) ^ xor`.
+    Tos {
+        /// The bits that are cleared first.
+        clear: u8,
+        /// The bits that are then flipped.
+        xor: u8,
+    },
+    /// Changes the time to live or hop limit.
+    Ttl(TtlChange),
+    /// Adds to a set or removes from it.
+    Set(SetChange),
     /// Has an effect that no path depends on (a counter object, a queue length hint); the packet goes on.
     Inert {
         /// The construct in the tool's words.
@@ -100,6 +111,44 @@ pub enum ConnmarkOp {
         /// `--ctmask`.
         entry_mask: u32,
     },
+}
+
+/// A change of the time to live (xt_HL.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TtlChange {
+    /// To this value.
+    Set(u8),
+    /// Up, to 255 at the most.
+    Increase(u8),
+    /// Down, to 0 at the least.
+    Decrease(u8),
+}
+
+impl TtlChange {
+    /// The time to live after the change.
+    #[must_use]
+    pub fn apply(self, ttl: u8) -> u8 {
+        match self {
+            Self::Set(value) => value,
+            Self::Increase(by) => ttl.saturating_add(by),
+            Self::Decrease(by) => ttl.saturating_sub(by),
+        }
+    }
+}
+
+/// A change of a set (xt_set.c, `set_target_v3`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetChange {
+    /// The set's name.
+    pub set: String,
+    /// The packet's side for each part of the element.
+    pub sides: Vec<Manip>,
+    /// Whether the element is removed rather than added.
+    pub remove: bool,
+    /// `--exist`: an element that is there already gets the new timeout.
+    pub exist: bool,
+    /// The seconds the element stays; `None` for the set's default.
+    pub timeout: Option<u32>,
 }
 
 /// What a CT target asks of the entry (xt_CT.c).

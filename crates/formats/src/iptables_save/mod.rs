@@ -29,6 +29,7 @@ mod lower;
 pub mod parse;
 mod write;
 
+pub(crate) use lower::names_of;
 pub use write::write;
 
 /// Whether iptables has a table of this name.

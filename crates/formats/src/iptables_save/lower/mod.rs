@@ -15,6 +15,13 @@ mod unknown;
 mod value;
 
 pub(crate) use connection::TUPLE_OPTIONS;
+
+/// Names that other formats share.
+pub(crate) mod names_of {
+    pub(crate) use super::names::icmp;
+    pub(crate) use super::value::{port, protocol};
+}
+
 pub(crate) use table::{UNREADABLE, hooks_of};
 
 use natpath_model::{Backend, Diagnostic, Family, FileId, Severity, Table};

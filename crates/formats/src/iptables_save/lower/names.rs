@@ -170,7 +170,7 @@ const ICMP6: [IcmpName; 26] = [
 ];
 
 /// The type and code of a name or of the one name that begins so, as iptables allows.
-pub(super) fn icmp(text: &str, family: Family) -> Option<(u8, Option<u8>)> {
+pub(crate) fn icmp(text: &str, family: Family) -> Option<(u8, Option<u8>)> {
     let names: &[IcmpName] = match family {
         Family::Ip4 => &ICMP,
         Family::Ip6 => &ICMP6,

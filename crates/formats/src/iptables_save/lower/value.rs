@@ -48,7 +48,7 @@ pub(super) fn range(text: &str, max: u64, one: impl Fn(&str) -> Option<u64>) -> 
 }
 
 /// A port by number, or by a name of /etc/services that is the same everywhere.
-pub(super) fn port(text: &str) -> Option<u64> {
+pub(crate) fn port(text: &str) -> Option<u64> {
     number(text, 0xffff).or_else(|| names::service(text).map(u64::from))
 }
 
@@ -145,7 +145,7 @@ pub(super) fn address_range(text: &str, family: Family) -> Option<(IpAddr, IpAdd
 }
 
 /// A protocol's number; 0 for `all`.
-pub(super) fn protocol(text: &str) -> Option<u8> {
+pub(crate) fn protocol(text: &str) -> Option<u8> {
     if let Some(value) = number(text, 255) {
         return u8::try_from(value).ok();
     }
