@@ -1,7 +1,7 @@
 //! Walking a base chain: rules in order, jumps and returns, statements.
 
 use natpath_model::{
-    ChainId, ChainKind, ConnmarkOp, Hook, Nat, Policy, RejectWith, Rule, RuleRef, Statement, Verdict,
+    ChainId, ChainKind, ConnmarkOp, Hook, Nat, Origin, Policy, RejectWith, Rule, RuleRef, Statement, Verdict,
 };
 
 use crate::conntrack::Tracked;
@@ -168,20 +168,39 @@ impl<O: Observer> Pass<'_, '_, O> {
                 (Continue, Effect::Zone(zone))
             }
             Statement::Nat(nat) => self.nat_statement(hook, at, nat, skb),
-            Statement::Opaque(opaque) => {
-                let place = self.place(&opaque.origin);
-                let assumption = crate::trace::Assumption::Opaque {
-                    host: self.host.snapshot.name.clone(),
-                    construct: opaque.construct.clone(),
-                    place,
-                    reason: opaque.reason.clone(),
-                    applies: None,
-                };
-                self.env.assumptions.insert(assumption.clone());
-                self.observer.step(|| Step::Assumed(assumption));
-                (RuleVerdict::End(Reason::of(Outcome::Undecided)), Effect::Unknown)
+            Statement::Tos { clear, xor } => {
+                let was = skb.packet.tos;
+                skb.packet.tos = (was & !clear) ^ xor;
+                (Continue, Effect::Tos(was, skb.packet.tos))
             }
+            Statement::Ttl(change) => {
+                let was = skb.packet.ttl;
+                skb.packet.ttl = change.apply(was);
+                (Continue, Effect::Ttl(was, skb.packet.ttl))
+            }
+            Statement::Set(change) => match self.change_set(skb, change) {
+                Ok(()) => (Continue, Effect::Set),
+                Err(reason) => {
+                    let origin = &self.host.snapshot.ruleset.rule(at).origin;
+                    self.undecided("-j SET", origin, &reason)
+                }
+            },
+            Statement::Opaque(opaque) => self.undecided(&opaque.construct, &opaque.origin, &opaque.reason),
         }
+    }
+
+    /// A statement whose effect is not known ends the path.
+    fn undecided(&mut self, construct: &str, origin: &Origin, reason: &str) -> (RuleVerdict, Effect) {
+        let assumption = crate::trace::Assumption::Opaque {
+            host: self.host.snapshot.name.clone(),
+            construct: construct.to_owned(),
+            place: self.place(origin),
+            reason: reason.to_owned(),
+            applies: None,
+        };
+        self.env.assumptions.insert(assumption.clone());
+        self.observer.step(|| Step::Assumed(assumption));
+        (RuleVerdict::End(Reason::of(Outcome::Undecided)), Effect::Unknown)
     }
 
     fn nat_statement(&mut self, hook: Hook, at: RuleRef, nat: &Nat, skb: &mut Skb) -> (RuleVerdict, Effect) {

@@ -289,9 +289,10 @@ fn match_needs_conntrack(condition: &Match) -> bool {
     match condition {
         Match::Is(test) => is_of_conntrack(test.expr.field()),
         Match::AnyOf { tests, .. } => tests.iter().any(|test| is_of_conntrack(test.expr.field())),
-        Match::Opaque(opaque) => ["helper", "connlimit", "connbytes", "connlabel", "cluster"]
-            .iter()
-            .any(|name| opaque.construct == format!("-m {name}")),
+        Match::Xt(condition) => condition.needs_conntrack(),
+        Match::Opaque(opaque) => {
+            ["connlabel", "cluster"].iter().any(|name| opaque.construct == format!("-m {name}"))
+        }
         Match::Chance { .. } | Match::Nth { .. } => false,
     }
 }
@@ -319,6 +320,9 @@ fn statement_needs_conntrack(statement: &Statement) -> bool {
         | Statement::Log { .. }
         | Statement::Mark { .. }
         | Statement::Notrack
+        | Statement::Tos { .. }
+        | Statement::Ttl(_)
+        | Statement::Set(_)
         | Statement::Inert { .. } => false,
     }
 }

@@ -37,5 +37,6 @@ pub mod time;
 pub mod trace;
 pub mod wire;
 mod world;
+mod xt;
 
 pub use session::{FlowError, History, Session};

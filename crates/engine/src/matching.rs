@@ -4,17 +4,19 @@
 //! only where all the other conditions hold, so that it matters only where it can.
 
 use natpath_model::matching::AddressTypeBy;
+use natpath_model::set::mac_value;
 use natpath_model::value::Value;
 use natpath_model::{
-    CtStates, Field, InterfaceName, Manip, Match, Opaque, Port, Protocol, Rule, RuleRef, Statement, Status,
-    Test, net,
+    CtStates, Field, InterfaceName, Manip, Match, Opaque, Port, Protocol, RouteType, Rule, RuleRef,
+    Statement, Status, Test, net,
 };
 
 use crate::conntrack::{ConntrackEntry, Tracked};
 use crate::host::LinkId;
 use crate::pass::{Observer, Pass};
-use crate::skb::Skb;
+use crate::skb::{BridgePort, Skb};
 use crate::trace::{Assumption, Step};
+use crate::xt::Answer;
 
 /// Whether a rule applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,22 +36,22 @@ enum FieldValue {
 impl<O: Observer> Pass<'_, '_, O> {
     /// Tests all conditions of a rule.
     pub(crate) fn applies(&mut self, skb: &Skb, at: RuleRef, rule: &Rule) -> Applies {
-        // 1) Conditions without memory or doubt: if one fails, nothing else matters. A condition with memory
-        //    is only asked if those before it hold, as in the kernel, and the doubtful are asked last.
-        for (index, condition) in (0u32..).zip(&rule.matches) {
+        // 1) The first condition without memory or doubt that fails: beyond it nothing matters.
+        let failed = self.first_failure(skb, at, rule);
+        let end = failed.unwrap_or(u32::MAX);
+        // 2) Those before it with a memory or in doubt, in order, as the kernel asks them. One that is in
+        //    doubt is only asked if it matters: if the rule can still apply, or another has a memory.
+        let before = rule.matches.iter().take(end as usize);
+        let last_memory = before.clone().rposition(remembers);
+        let matters = |index: u32| {
+            (failed.is_none() && has_effect(rule)) || last_memory.is_some_and(|last| index < last as u32)
+        };
+        for (index, condition) in (0u32..).zip(before) {
             let holds = match condition {
-                Match::Is(test) => self.holds(skb, test),
-                Match::AnyOf { tests, negated } => self.any_holds(skb, tests, *negated),
-                Match::Chance { .. } | Match::Nth { .. } | Match::Opaque(_) => true,
-            };
-            if !holds {
-                return Applies::No(index);
-            }
-        }
-        // 2) The others, in order.
-        for (index, condition) in (0u32..).zip(&rule.matches) {
-            let holds = match condition {
-                Match::Is(_) | Match::AnyOf { .. } => true,
+                Match::Is(test) if !self.is_unknown(skb, test) => true,
+                Match::AnyOf { .. } => true,
+                Match::Is(_) => matters(index) && self.decide_mac(at, index, rule),
+                Match::Chance { .. } if failed.is_some() && !matters(index) => true,
                 Match::Chance { probability, negated } => {
                     let probability = f64::from(*probability) / f64::from(1u32 << 31);
                     self.env.choices.chance(probability) != *negated
@@ -57,13 +59,49 @@ impl<O: Observer> Pass<'_, '_, O> {
                 Match::Nth { every, packet, negated } => {
                     self.nth(at, rule, index, *every, *packet) != *negated
                 }
-                Match::Opaque(opaque) => has_effect(rule) && self.decide(at, index, opaque),
+                Match::Xt(condition) => match self.xt(skb, (at, index), condition) {
+                    Answer::Is(holds) => holds,
+                    Answer::Unknown(reason) => {
+                        let opaque = self.unknown(rule, condition.name(), reason);
+                        matters(index) && self.decide(at, index, &opaque)
+                    }
+                },
+                Match::Opaque(opaque) => matters(index) && self.decide(at, index, opaque),
             };
             if !holds {
                 return Applies::No(index);
             }
         }
-        Applies::Yes
+        failed.map_or(Applies::Yes, Applies::No)
+    }
+
+    /// The number of the first condition that fails for certain and has no memory.
+    fn first_failure(&mut self, skb: &Skb, at: RuleRef, rule: &Rule) -> Option<u32> {
+        for (index, condition) in (0u32..).zip(&rule.matches) {
+            let holds = match condition {
+                Match::Is(test) => self.is_unknown(skb, test) || self.holds(skb, test),
+                Match::AnyOf { tests, negated } => self.any_holds(skb, tests, *negated),
+                Match::Xt(condition) if !condition.remembers() => {
+                    self.xt(skb, (at, index), condition) != Answer::Is(false)
+                }
+                Match::Chance { .. } | Match::Nth { .. } | Match::Xt(_) | Match::Opaque(_) => true,
+            };
+            if !holds {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// Whether a field is there that was not recorded: the hardware address of a sender elsewhere.
+    fn is_unknown(&self, skb: &Skb, test: &Test) -> bool {
+        test.expr.field() == Field::SourceMac && skb.src_mac.is_none() && self.frame_source(skb)
+    }
+
+    fn decide_mac(&mut self, at: RuleRef, index: u32, rule: &Rule) -> bool {
+        let reason = "the sender's hardware address is not known".to_owned();
+        let opaque = self.unknown(rule, "mac", reason);
+        self.decide(at, index, &opaque)
     }
 
     fn holds(&mut self, skb: &Skb, test: &Test) -> bool {
@@ -187,6 +225,34 @@ impl<O: Observer> Pass<'_, '_, O> {
             Field::Length => number(packet.length().into()),
             Field::Ttl => number(packet.ttl.into()),
             Field::Dscp => number((packet.tos >> 2).into()),
+            Field::Tos => number(packet.tos.into()),
+            Field::SourceMac => number(skb.src_mac.filter(|_| self.frame_source(skb)).map(mac_value)?),
+            Field::PacketType => number(self.packet_type(skb)),
+            Field::Realm => number(0),
+            Field::Ip6Headers => number(1),
+            Field::BridgeIn => number(self.port_name(skb.physdev.map(|ports| ports.in_port))),
+            Field::BridgeOut => number(self.port_name(skb.physdev.and_then(|ports| ports.out_port))),
+            // xt_physdev.c: the port it goes out by is known of bridged packets only.
+            Field::Bridged => number(skb.physdev.is_some_and(|ports| ports.out_port.is_some()).into()),
+        }
+    }
+
+    /// To whom the frame was sent that a packet came in; one made here counts as sent to this host.
+    fn packet_type(&self, skb: &Skb) -> Value {
+        match skb.packet.dst {
+            _ if skb.in_link.is_none() => 0,
+            dst if dst.is_multicast() => 2,
+            dst => (self.host.fib.address_type(dst, None) == RouteType::Broadcast).into(),
+        }
+    }
+
+    /// The name of a bridge's port. One that nothing tells has a name that no rule can write, so it is a port
+    /// but none that a rule names; the path says that it leans on this (`Assumption::BehindBridge`).
+    fn port_name(&self, port: Option<BridgePort>) -> Value {
+        match port {
+            None => 0,
+            Some(BridgePort::Known(link)) => self.name_of(Some(link)),
+            Some(BridgePort::Unknown) => 1,
         }
     }
 
@@ -233,6 +299,15 @@ fn side(
     match manip {
         Manip::Src => tuple.src,
         Manip::Dst => tuple.dst,
+    }
+}
+
+/// Whether asking a condition changes what the next packet is told.
+fn remembers(condition: &Match) -> bool {
+    match condition {
+        Match::Nth { .. } => true,
+        Match::Xt(condition) => condition.remembers(),
+        Match::Is(_) | Match::AnyOf { .. } | Match::Chance { .. } | Match::Opaque(_) => false,
     }
 }
 

@@ -169,6 +169,7 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// Sends a packet that a socket of this host made, once its route is known.
     pub(crate) fn send(&mut self, mut skb: Skb, route: &OutputRoute<'_>, turns: u32) -> Fate {
         self.show_route(&skb, route.found, Some(route.src), false);
+        self.note_socket(&skb);
         let mut route = *route;
         // ip_append_data: what may not be fragmented and does not fit is refused at once.
         let mtu = route.found.and_then(|found| found.route.mtu).unwrap_or(self.host.link(route.link).mtu);

@@ -13,6 +13,7 @@ use crate::conntrack::ConntrackTable;
 use crate::nat::Unreached;
 use crate::time::Instant;
 use crate::trace::{Assumption, Drawn};
+use crate::xt::Memory;
 
 /// The changing part of a host.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,6 +24,8 @@ pub(crate) struct HostState {
     pub(crate) counters: HashMap<RuleRef, Counter>,
     /// The counters of `statistic --mode nth`, by rule and number of the match.
     pub(crate) nth: HashMap<(RuleRef, u32), u32>,
+    /// What matches and targets remember.
+    pub(crate) memory: Memory,
     /// How many errors each address may still be sent.
     pub(crate) peers: BTreeMap<IpAddr, Bucket>,
     /// The addresses that were sent a redirect.

@@ -520,6 +520,12 @@ pub enum Effect {
     Mark(u32, u32),
     /// Set the entry's mark, from and to.
     Connmark(u32, u32),
+    /// Set the type of service, from and to.
+    Tos(u8, u8),
+    /// Set the time to live, from and to.
+    Ttl(u8, u8),
+    /// Changed a set.
+    Set,
     /// Exempted it from tracking.
     Notrack,
     /// Chose a zone.
@@ -553,6 +559,9 @@ impl Effect {
             Self::Log => "log",
             Self::Mark(..) => "mark",
             Self::Connmark(..) => "connmark",
+            Self::Tos(..) => "tos",
+            Self::Ttl(..) => "ttl",
+            Self::Set => "set",
             Self::Notrack => "notrack",
             Self::Zone(_) => "zone",
             Self::Dnat => "dnat",
@@ -725,6 +734,8 @@ impl fmt::Display for Assumption {
                     Item::Sysctls => "forwarding is on, rp_filter and route_localnet are off",
                     Item::Sockets => "somebody listens",
                     Item::Rules(_) => "it has no rules",
+                    Item::Sets => "it has no sets",
+                    Item::Date => "the time is not known",
                 };
                 write!(f, "{host} has no {}: assumed that {stands_in}", item.file())
             }

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::net::{Family, bits};
+use crate::net::{Family, Mac, bits};
 use crate::value::Value;
 
 /// All sets of a host.
@@ -115,6 +115,18 @@ pub struct Element {
     pub nomatch: bool,
     /// The seconds it still stays; `None` for ever.
     pub timeout: Option<u32>,
+}
+
+/// The number that stands for any hardware address.
+pub const ANY_MAC: Value = Value::MAX;
+
+/// Set in the name of an interface that is meant as a port of a bridge; the name follows, 8 bits lower.
+pub const PHYSICAL: Value = 0xff << 120;
+
+/// A hardware address as a number.
+#[must_use]
+pub fn mac_value(mac: Mac) -> Value {
+    mac.0.iter().fold(0, |value, byte| value << 8 | Value::from(*byte))
 }
 
 impl IpSet {

@@ -1,6 +1,6 @@
 //! Why a rule did not apply: the first of its conditions that failed, in the words of the rule itself.
 
-use natpath_model::{Direction, Expr, Field, Manip, Match, Test};
+use natpath_model::{Direction, Expr, Field, Manip, Match, Test, Xt};
 
 use super::view::RuleView;
 
@@ -18,8 +18,25 @@ pub(crate) fn failed(rule: &RuleView<'_>, index: u32) -> String {
             slice(rule.text, &["--probability"]).unwrap_or_else(|| "a draw by chance".into())
         }
         Match::Nth { .. } => slice(rule.text, &["--every"]).unwrap_or_else(|| "a count of packets".into()),
+        Match::Xt(condition) => of_extension(rule.text, condition),
         Match::Opaque(opaque) => opaque.text.clone(),
     }
+}
+
+/// All the words of an extension's match, from its `-m` to the next one.
+fn of_extension(text: &str, condition: &Xt) -> String {
+    let name = condition.name();
+    let words = words(text);
+    let begin = words.windows(2).position(|pair| pair[0] == "-m" && pair[1] == name);
+    let Some(begin) = begin.filter(|_| !name.is_empty()) else {
+        return match condition {
+            Xt::AbsentHeader { text } => text.clone(),
+            _ => format!("-m {name}"),
+        };
+    };
+    let ends = |word: &&&str| !matches!(**word, "-m" | "-j" | "-g");
+    let count = words[begin + 1..].iter().take_while(ends).count();
+    words[begin..=begin + count].join(" ")
 }
 
 fn of_test(text: &str, test: &Test) -> String {
@@ -91,6 +108,14 @@ fn options(field: Field) -> &'static [&'static str] {
         Field::Length => &["--length"],
         Field::Ttl => &["--ttl-eq", "--ttl-gt", "--ttl-lt", "--hl-eq", "--hl-gt", "--hl-lt"],
         Field::Dscp => &["--dscp", "--dscp-class"],
+        Field::Tos => &["--tos", "--ecn-ip-ect"],
+        Field::SourceMac => &["--mac-source"],
+        Field::PacketType => &["--pkt-type"],
+        Field::Realm => &["--realm"],
+        Field::Ip6Headers => &["--header"],
+        Field::BridgeIn => &["--physdev-in", "--physdev-is-in"],
+        Field::BridgeOut => &["--physdev-out", "--physdev-is-out"],
+        Field::Bridged => &["--physdev-is-bridged"],
     }
 }
 
@@ -122,6 +147,14 @@ fn describe(field: Field) -> &'static str {
         Field::Length => "the length",
         Field::Ttl => "the time to live",
         Field::Dscp => "the DSCP",
+        Field::Tos => "the type of service",
+        Field::SourceMac => "the hardware source address",
+        Field::PacketType => "the kind of frame",
+        Field::Realm => "the route's realm",
+        Field::Ip6Headers => "the IPv6 headers",
+        Field::BridgeIn => "the bridge port it came in by",
+        Field::BridgeOut => "the bridge port it goes out by",
+        Field::Bridged => "whether it is bridged",
     }
 }
 

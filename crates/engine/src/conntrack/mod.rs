@@ -116,7 +116,11 @@ impl ConntrackTable {
         // A second look-up can only follow a deletion, so this ends.
         loop {
             let Some((id, direction)) = self.find_in(zone, zone_direction, &tuple, now) else {
-                return self.begin(packet, zone, zone_direction, now, settings);
+                let begun = self.begin(packet, zone, zone_direction, now, settings);
+                if let Some((id, direction)) = begun.entry() {
+                    self.account(id, direction, packet);
+                }
+                return begun;
             };
             match self.track_known(packet, id, direction, now, settings) {
                 Tracking::Valid => {}
@@ -126,6 +130,7 @@ impl ConntrackTable {
                     continue;
                 }
             }
+            self.account(id, direction, packet);
             return self.attach(id, direction);
         }
     }
@@ -144,6 +149,13 @@ impl ConntrackTable {
             (self.entry(id).zone_of(found) == zone_for(zone, which, found)).then_some((id, found))
         };
         lookup(Direction::Original).or_else(|| lookup(Direction::Reply))
+    }
+
+    /// Counts a packet of a connection (`nf_ct_acct_update`).
+    fn account(&mut self, id: EntryId, direction: Direction, packet: &Packet) {
+        let counter = &mut self.entry_mut(id).counted[direction as usize];
+        counter.packets += 1;
+        counter.bytes += u64::from(packet.length());
     }
 
     fn attach(&mut self, id: EntryId, direction: Direction) -> Tracked {

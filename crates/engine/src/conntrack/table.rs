@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natpath_model::{
-    Connection, Direction, Endpoint, Manip, Protocol, RuleRef, Status, Tuple, Zone, ZoneDirection,
+    Connection, Counter, Direction, Endpoint, Manip, Protocol, RuleRef, Status, Tuple, Zone, ZoneDirection,
 };
 
 use super::{TcpTrack, zone_for};
@@ -30,6 +30,8 @@ pub struct ConntrackEntry {
     pub status: Status,
     /// The mark.
     pub mark: u32,
+    /// What it has carried, by direction (`nf_conn_acct`).
+    pub counted: [Counter; 2],
     /// The state of a TCP connection.
     pub tcp: TcpTrack,
     /// When it was made.
@@ -57,6 +59,7 @@ impl ConntrackEntry {
             zone_direction: ZoneDirection::Both,
             status: Status::default(),
             mark: 0,
+            counted: [Counter::default(); 2],
             tcp: TcpTrack::default(),
             made: now,
             stream_from: now,
@@ -81,6 +84,7 @@ impl ConntrackEntry {
             zone_direction: connection.zone_direction,
             status,
             mark: connection.mark,
+            counted: [Counter::default(); 2],
             tcp: TcpTrack::recorded(connection.tcp),
             made: now,
             stream_from: now,

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use natpath_model::net::bits;
-use natpath_model::set::{Element, Key, Method, Part};
-use natpath_model::{Family, InterfaceName, IpSet, Mac, Protocol, Value};
+use natpath_model::set::{ANY_MAC, Element, Key, Method, PHYSICAL, Part, mac_value};
+use natpath_model::{Family, InterfaceName, IpSet, Protocol, Value};
 
 use super::Words;
 use crate::iptables_save::names_of;
@@ -158,18 +158,6 @@ fn span(set: &IpSet, part: Part, text: &str) -> Option<Span> {
     }
 }
 
-/// The value that stands for any hardware address.
-pub const ANY_MAC: Value = Value::MAX;
-
-/// Set in the name of an interface that is the port of a bridge.
-pub const PHYSICAL: Value = 0xff << 120;
-
-/// A hardware address as a number.
-#[must_use]
-pub fn mac_value(mac: Mac) -> Value {
-    mac.0.iter().fold(0, |value, byte| value << 8 | Value::from(*byte))
-}
-
 fn address(set: &IpSet, text: &str) -> Option<Value> {
     let address: IpAddr = text.parse().ok()?;
     (Some(Family::of(address)) == set.family).then(|| bits(address))
@@ -246,7 +234,8 @@ pub(super) fn bitmap_range(set: &IpSet, text: &str) -> Option<(Value, Value)> {
     let span = match set.parts.first()? {
         Part::Port => ports(set, text)?,
         _ => {
-            let plain = IpSet { mask: None, ..set.clone() };
+            let mut plain = set.clone();
+            plain.mask = None;
             addresses(&plain, text)?
         }
     };

@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use natpath_model::set::{Key, Method, Part};
+use natpath_model::set::{ANY_MAC, Key, Method, PHYSICAL, Part};
 use natpath_model::{Family, InterfaceName, IpSet, IpSets, Mac, Protocol, Value};
 
 use super::TYPES;
-use super::element::{ANY_MAC, PHYSICAL};
 
 /// Writes sets, so that [`parse`](fn@super::parse) gives them back. Lists come as they were listed: after
 /// the sets they name, since ipset reads them so.

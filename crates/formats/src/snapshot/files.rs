@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use natpath_model::{Diagnostic, Severity};
 
 /// The files that make a directory a host's.
-pub(super) const KNOWN: [&str; 24] = [
+pub(super) const KNOWN: [&str; 25] = [
     "iptables-save",
     "ip6tables-save",
     "iptables-legacy-save",
@@ -31,6 +31,7 @@ pub(super) const KNOWN: [&str; 24] = [
     "wg",
     "xfrm",
     "tc",
+    "date",
 ];
 
 /// A file as it was read.

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use natpath_model::{
-    Backend, Diagnostic, Family, FileId, Item, PolicyRule, Route, Severity, Snapshot, SourceFile,
+    Backend, Diagnostic, Family, FileId, Item, Match, PolicyRule, Route, Severity, Snapshot, SourceFile,
+    Statement, Xt,
 };
 
 use super::files::{FileText, read_text, remark};
 use super::nft;
 use crate::ip_json::{addr, bridge, neigh, route, rule};
-use crate::{bypass, conntrack, derive, iptables_save, ss, sysctl};
+use crate::{bypass, conntrack, derive, ipset, iptables_save, ss, sysctl};
 
 pub(super) struct HostReader<'d> {
     dir: &'d Path,
@@ -34,6 +35,8 @@ impl<'d> HostReader<'d> {
         self.connections();
         self.sysctls();
         self.sockets();
+        self.sets();
+        self.date();
         self.nft();
         self.bypasses();
         self.snapshot
@@ -226,6 +229,68 @@ impl<'d> HostReader<'d> {
         self.keep(file);
     }
 
+    fn sets(&mut self) {
+        if let Some(file) = self.text("ipset") {
+            let (sets, mut diagnostics) = ipset::parse(&file.text, &file.path);
+            self.snapshot.sets = sets;
+            self.snapshot.diagnostics.append(&mut diagnostics);
+            self.snapshot.given.insert(Item::Sets);
+            self.keep(file);
+        }
+        self.unknown_sets();
+    }
+
+    /// Notes the sets that rules name and nobody listed.
+    fn unknown_sets(&mut self) {
+        let mut found = Vec::new();
+        for (_, rule) in self.snapshot.ruleset.rules() {
+            let tested = rule.matches.iter().filter_map(|condition| match condition {
+                Match::Xt(condition) => match &**condition {
+                    Xt::Set(test) => Some(("-m set", &test.set)),
+                    _ => None,
+                },
+                _ => None,
+            });
+            let changed = rule.statements.iter().filter_map(|statement| match statement {
+                Statement::Set(change) => Some(("-j SET", &change.set)),
+                _ => None,
+            });
+            for (construct, name) in tested.chain(changed) {
+                if self.snapshot.sets.get(name).is_none() {
+                    found.push((rule.origin.clone(), construct, name.clone()));
+                }
+            }
+        }
+        for (origin, construct, name) in found {
+            let file = self.snapshot.file(origin.file).name.clone();
+            let message = format!("`{construct}` can't be decided: the set {name} is not listed");
+            let help = "add the output of `ipset save` as ipset";
+            let path = self.dir.join(file).display().to_string();
+            let mut remark = remark(&path, Severity::Unsupported, "unsupported", message, help, 0);
+            remark.line = origin.line;
+            remark.construct = Some(construct.to_owned());
+            self.snapshot.text(&origin).clone_into(&mut remark.text);
+            self.snapshot.diagnostics.push(remark);
+        }
+    }
+
+    fn date(&mut self) {
+        let Some(file) = self.text("date") else { return };
+        match file.text.trim().parse() {
+            Ok(seconds) => {
+                self.snapshot.date = Some(seconds);
+                self.snapshot.given.insert(Item::Date);
+            }
+            Err(_) => {
+                let message = "expected the seconds since 1970".to_owned();
+                let help = "give the output of `date +%s`";
+                let fault = remark(&file.path, Severity::Error, "syntax", message, help, 1);
+                self.snapshot.diagnostics.push(fault);
+            }
+        }
+        self.keep(file);
+    }
+
     fn nft(&mut self) {
         let (read, list): (_, fn(&str) -> Vec<nft::TableName>) = match self.text("nft.json") {
             Some(file) => (Some(file), nft::tables_of_json),
@@ -249,6 +314,7 @@ impl<'d> HostReader<'d> {
     fn bypasses(&mut self) {
         for (name, read) in bypass::READERS {
             let Some(file) = self.text(name) else { continue };
+            self.snapshot.ipsec |= name == "xfrm" && !file.text.trim().is_empty();
             let (mut found, mut diagnostics) = read(&file.text, &file.path);
             self.snapshot.bypasses.append(&mut found);
             self.snapshot.diagnostics.append(&mut diagnostics);

@@ -75,6 +75,7 @@ pub(crate) fn is_worth_a_line(step: &Step, depth: Depth) -> bool {
         (Step::Rule { effect, .. }, Depth::Normal) => match effect {
             Effect::Counted | Effect::Return | Effect::Jump(_) | Effect::Goto(_) | Effect::Log => false,
             Effect::Mark(from, to) | Effect::Connmark(from, to) => from != to,
+            Effect::Tos(from, to) | Effect::Ttl(from, to) => from != to,
             _ => true,
         },
         (Step::Rule { effect, before, after, .. }, Depth::Brief) => {

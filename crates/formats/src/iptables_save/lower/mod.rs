@@ -11,10 +11,18 @@ mod rule;
 pub(crate) mod statistic;
 mod table;
 mod target;
+mod target_header;
 mod unknown;
 mod value;
+mod xt;
 
 pub(crate) use connection::TUPLE_OPTIONS;
+pub(crate) use xt::sides_text;
+
+/// Words that the writer shares.
+pub(crate) mod xt_words {
+    pub(crate) use super::xt::{IP6_HEADERS, PACKET_TYPES, WEEKDAYS};
+}
 
 /// Names that other formats share.
 pub(crate) mod names_of {

@@ -6,6 +6,7 @@ use natpath_model::{Family, Match};
 use super::rule::{Opt, Proto, RuleReader};
 use super::statistic::Statistic;
 use super::value::Result;
+use super::xt::{Given, XtModule};
 use super::{connection, header, ports, statistic};
 use crate::iptables_save::ast::{Fault, Word};
 
@@ -33,6 +34,8 @@ pub(super) enum Module {
     Hl,
     Length,
     Nfacct,
+    /// One whose options are read together.
+    Xt(XtModule),
     /// Any other; its words have been carried verbatim.
     Opaque,
 }
@@ -62,7 +65,7 @@ impl Module {
             "hl" if family == Family::Ip6 => Self::Hl,
             "length" => Self::Length,
             "nfacct" => Self::Nfacct,
-            _ => return None,
+            _ => return XtModule::named(name, family).map(Self::Xt),
         })
     }
 
@@ -118,12 +121,29 @@ impl Module {
             Self::Hl => "hl",
             Self::Length => "length",
             Self::Nfacct => "nfacct",
+            Self::Xt(module) => module.name(),
             Self::Opaque => "",
         }
     }
 
-    /// Its options.
-    pub(super) fn options(self) -> &'static [&'static str] {
+    /// Whether it has an option of this name.
+    pub(super) fn has_option(self, name: &str) -> bool {
+        match self {
+            Self::Xt(module) => module.options().iter().any(|(known, _)| *known == name),
+            _ => self.options().contains(&name),
+        }
+    }
+
+    /// Its options, in words.
+    fn options_text(self) -> String {
+        match self {
+            Self::Xt(module) => module.options().iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" "),
+            _ => self.options().join(" "),
+        }
+    }
+
+    /// Its options, of a match that reads each by itself.
+    fn options(self) -> &'static [&'static str] {
         match self {
             Self::Tcp => ports::TCP,
             Self::Udp | Self::Udplite => ports::PORTS,
@@ -144,13 +164,18 @@ impl Module {
             Self::Hl => &["--hl-eq", "--hl-lt", "--hl-gt"],
             Self::Length => &["--length"],
             Self::Nfacct => &["--nfacct-name"],
-            Self::Opaque => &[],
+            Self::Xt(_) | Self::Opaque => &[],
         }
     }
 
     /// Whether the match says something without any option.
     fn stands_alone(self) -> bool {
-        matches!(self, Self::Tcp | Self::Udp | Self::Udplite | Self::Sctp | Self::Dccp | Self::Opaque)
+        match self {
+            Self::Xt(module) => module.stands_alone(),
+            _ => {
+                matches!(self, Self::Tcp | Self::Udp | Self::Udplite | Self::Sctp | Self::Dccp | Self::Opaque)
+            }
+        }
     }
 }
 
@@ -165,6 +190,8 @@ pub(super) struct Instance {
     pub(super) has_state: bool,
     pub(super) statistic: Statistic,
     pub(super) address_type: header::AddressType,
+    /// The options of a match that reads them together.
+    pub(super) given: Vec<Given>,
 }
 
 impl Instance {
@@ -176,6 +203,7 @@ impl Instance {
             has_state: false,
             statistic: Statistic::default(),
             address_type: header::AddressType { by: AddressTypeBy::Any, src: None, dst: None },
+            given: Vec::new(),
         }
     }
 
@@ -192,7 +220,7 @@ impl Instance {
         self.check_protocol(at, protocol)?;
         if !self.used && !self.module.stands_alone() {
             let message = format!("expected an option after `-m {}`", self.module.name());
-            let help = format!("its options are {}", self.module.options().join(" "));
+            let help = format!("its options are {}", self.module.options_text());
             return Err(Fault::syntax(words[self.word + 1].end(), message, help));
         }
         match self.module {
@@ -237,6 +265,7 @@ impl RuleReader<'_, '_> {
             Module::Ttl | Module::Hl => self.ttl(index, option),
             Module::Length => self.length(index, option),
             Module::Nfacct => self.nfacct(option),
+            Module::Xt(module) => self.collect(index, module, option),
             // It has no options, so none is ever given to it.
             Module::Opaque => Ok(()),
         }

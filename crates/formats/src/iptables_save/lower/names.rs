@@ -215,3 +215,24 @@ pub(super) fn dscp_class(name: &str) -> Option<u8> {
         _ => None,
     }
 }
+
+// The names of RFC 1349 that iptables knows.
+const TOS: [(&str, u8); 5] = [
+    ("Minimize-Delay", 0x10),
+    ("Maximize-Throughput", 0x08),
+    ("Maximize-Reliability", 0x04),
+    ("Minimize-Cost", 0x02),
+    ("Normal-Service", 0x00),
+];
+
+/// `VALUE[/MASK]` of a type of service, or a name, which stands for the bits under `mask_of_name`.
+pub(super) fn tos(text: &str, mask_of_name: u8) -> Option<(u8, u8)> {
+    if let Some((_, value)) = TOS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+        return Some((*value, mask_of_name));
+    }
+    let byte = |text: &str| super::value::number(text, 255).and_then(|value| u8::try_from(value).ok());
+    match text.split_once('/') {
+        Some((value, mask)) => byte(value).zip(byte(mask)),
+        None => byte(text).map(|value| (value, 0xff)),
+    }
+}

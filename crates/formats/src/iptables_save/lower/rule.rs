@@ -110,6 +110,7 @@ impl<'r, 'a> RuleReader<'r, 'a> {
             self.option(inverted)?;
         }
         self.finish_instances()?;
+        self.finish_xt()?;
         let statement = match self.target.take() {
             Some(target) => target.build(self)?,
             None => None,
@@ -240,6 +241,10 @@ impl<'r, 'a> RuleReader<'r, 'a> {
         self.scratch.entries.push((u16::try_from(instance).unwrap_or(u16::MAX), condition));
     }
 
+    pub(super) fn instances(&self) -> usize {
+        self.scratch.instances.len()
+    }
+
     pub(super) fn instance(&mut self, index: usize) -> &mut Instance {
         &mut self.scratch.instances[index]
     }
@@ -317,11 +322,11 @@ impl<'r, 'a> RuleReader<'r, 'a> {
     /// Who takes an option: the module loaded last that has it, or the module of the protocol.
     fn taker(&self, name: &str) -> Option<Taker> {
         let instances = &self.scratch.instances;
-        let loaded = instances.iter().rposition(|instance| instance.module.options().contains(&name));
+        let loaded = instances.iter().rposition(|instance| instance.module.has_option(name));
         loaded.map(Taker::Loaded).or_else(|| {
             let protocol = self.protocol.filter(|protocol| !protocol.inverted)?;
             let module = Module::of_protocol(protocol.number, self.context.family)?;
-            module.options().contains(&name).then_some(Taker::Protocol(module))
+            module.has_option(name).then_some(Taker::Protocol(module))
         })
     }
 

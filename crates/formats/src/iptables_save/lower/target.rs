@@ -6,7 +6,7 @@ use natpath_model::{
 
 use super::rule::{Opt, RuleReader};
 use super::value::{self, Result, expected};
-use super::{nat, unknown};
+use super::{nat, unknown, xt};
 use crate::iptables_save::ast::{Fault, Word};
 
 /// A rule's target as its options are being read.
@@ -34,6 +34,11 @@ pub(super) enum Kind {
     Masquerade,
     Redirect,
     Netmap,
+    Tos,
+    Dscp,
+    /// TTL or HL.
+    Ttl,
+    Set,
     /// Changes no packet's path; its words end at this index.
     Inert(usize),
     /// Carried verbatim up to this index.
@@ -41,7 +46,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn named(name: &str) -> Option<Self> {
+    fn named(name: &str, family: Family) -> Option<Self> {
         Some(match name {
             "ACCEPT" => Self::Verdict(Verdict::Accept),
             "DROP" => Self::Verdict(Verdict::Drop),
@@ -57,6 +62,11 @@ impl Kind {
             "CONNMARK" => Self::Connmark,
             "CT" => Self::Ct,
             "NOTRACK" => Self::Notrack,
+            "TOS" => Self::Tos,
+            "DSCP" => Self::Dscp,
+            "TTL" if family == Family::Ip4 => Self::Ttl,
+            "HL" if family == Family::Ip6 => Self::Ttl,
+            "SET" => Self::Set,
             _ => return None,
         })
     }
@@ -115,6 +125,17 @@ impl Kind {
             Self::Masquerade => &[("--to-ports", true), ("--random", false), ("--random-fully", false)],
             Self::Redirect => &[("--to-ports", true), ("--random", false)],
             Self::Netmap => &[("--to", true)],
+            Self::Tos => &[("--set-tos", true), ("--and-tos", true), ("--or-tos", true), ("--xor-tos", true)],
+            Self::Dscp => &[("--set-dscp", true), ("--set-dscp-class", true)],
+            Self::Ttl => &[
+                ("--ttl-set", true),
+                ("--ttl-inc", true),
+                ("--ttl-dec", true),
+                ("--hl-set", true),
+                ("--hl-inc", true),
+                ("--hl-dec", true),
+            ],
+            Self::Set => xt::SET_TARGET,
             Self::Verdict(_) | Self::Notrack | Self::Inert(_) | Self::Opaque(..) => &[],
         }
     }
@@ -130,6 +151,7 @@ impl Kind {
             Self::Netmap => ("nat", &[]),
             Self::Reject => ("filter", &[Hook::Input, Hook::Forward, Hook::Output]),
             Self::Ct | Self::Notrack => ("raw", &[]),
+            Self::Tos | Self::Dscp | Self::Ttl => ("mangle", &[]),
             _ => return None,
         })
     }
@@ -157,7 +179,7 @@ impl RuleReader<'_, '_> {
         if goto {
             return Err(unknown_chain(word));
         }
-        if let Some(kind) = Kind::named(&name) {
+        if let Some(kind) = Kind::named(&name, self.context.family) {
             return Ok(kind);
         }
         if unknown::is_inert(&name) {
@@ -206,6 +228,9 @@ impl Target {
         if *takes_value {
             rule.plain_argument(&mut option)?;
         }
+        if matches!(*name, "--add-set" | "--del-set" | "--map-set") {
+            rule.plain_argument(&mut option)?;
+        }
         self.options.push((name, rule.at - 1));
         Ok(true)
     }
@@ -235,6 +260,10 @@ impl Target {
             Kind::Dnat | Kind::Snat | Kind::Masquerade | Kind::Redirect | Kind::Netmap => {
                 Statement::Nat(nat::build(&self, rule)?)
             }
+            Kind::Tos => self.tos(rule)?,
+            Kind::Dscp => self.dscp(rule)?,
+            Kind::Ttl => self.ttl(rule)?,
+            Kind::Set => self.set(rule)?,
             Kind::Inert(end) => Statement::Inert { construct: rule.text(self.word..end).to_owned() },
             Kind::Opaque(end, reason) => self.opaque(rule, end, reason),
         }))
@@ -245,8 +274,13 @@ impl Target {
         Statement::Opaque(rule.opaque(construct, self.word..end, reason))
     }
 
+    /// The index of the last word of an option.
+    pub(super) fn last_word(&self, name: &str) -> Option<usize> {
+        self.options.iter().find(|(given, _)| *given == name).map(|(_, word)| *word)
+    }
+
     /// The index after the target's last word.
-    fn end(&self) -> usize {
+    pub(super) fn end(&self) -> usize {
         self.options.iter().map(|(_, word)| word + 1).max().unwrap_or(0).max(self.word + 2)
     }
 

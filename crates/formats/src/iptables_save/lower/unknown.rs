@@ -3,15 +3,15 @@
 /// Why a match can't be decided.
 pub(super) fn of_match(name: &str) -> &'static str {
     match name {
-        "string" | "u32" | "bpf" | "dccp" | "ecn" => "depends on the packet's payload",
-        "limit" | "hashlimit" | "connlimit" | "recent" | "quota" | "rateest" | "connbytes" | "quota2" => {
-            "depends on traffic before the packet"
-        }
-        "set" => "depends on an ipset, which is not modelled",
-        "time" => "depends on the time of day",
-        "owner" | "cgroup" | "socket" => "depends on the socket that sends or takes the packet",
-        "mac" | "physdev" | "pkttype" => "depends on the frame around the packet",
-        "policy" => "depends on IPsec policies",
+        "string" | "u32" | "bpf" | "osf" | "tcpmss" => "depends on the packet's payload",
+        "rateest" => "depends on how fast packets come",
+        "cgroup" => "depends on the control group of the socket",
+        "connlabel" => "depends on the connection's labels, which are not recorded",
+        "cluster" => "depends on a hash of the connection's source",
+        "devgroup" => "depends on the groups of interfaces, which are not modelled",
+        "cpu" => "depends on the processor that handles the packet",
+        "eui64" => "depends on the frame around the packet",
+        "ipvs" => "depends on IPVS, which is not modelled",
         _ => "not modelled",
     }
 }
@@ -21,14 +21,15 @@ pub(super) fn of_target(name: &str) -> Option<&'static str> {
     Some(match name {
         "TPROXY" => "hands the packet to a local proxy socket",
         "NFQUEUE" | "QUEUE" => "a program decides",
-        "DSCP" | "TOS" | "ECN" => "changes the type of service",
-        "TTL" | "HL" => "changes the time to live",
-        "SET" => "changes an ipset",
         "TEE" => "sends a copy of the packet elsewhere",
         "SYNPROXY" => "answers handshakes itself",
-        "CLUSTERIP" | "DNPT" | "SNPT" | "TCPOPTSTRIP" | "HMARK" | "SECMARK" | "CONNSECMARK" | "ACCOUNT"
-        | "CHAOS" | "DELUDE" | "DHCPMAC" | "DNETMAP" | "ECHO" | "IPMARK" | "LOGMARK" | "PROTO" | "SYSRQ"
-        | "TARPIT" | "FULLCONENAT" | "MIRROR" | "SAME" | "ROUTE" => "not modelled",
+        "DNPT" | "SNPT" => "translates prefixes without connection tracking",
+        "HMARK" => "sets a mark by a hash",
+        "TCPOPTSTRIP" => "removes TCP options",
+        "SECMARK" | "CONNSECMARK" => "sets what a security module decides by",
+        "CLUSTERIP" => "answers for an address that several hosts share",
+        "ACCOUNT" | "CHAOS" | "DELUDE" | "DHCPMAC" | "DNETMAP" | "ECHO" | "IPMARK" | "LOGMARK" | "PROTO"
+        | "SYSRQ" | "TARPIT" | "FULLCONENAT" | "MIRROR" | "SAME" | "ROUTE" => "not modelled",
         _ => return None,
     })
 }
@@ -47,5 +48,7 @@ pub(super) fn is_inert(name: &str) -> bool {
             | "IDLETIMER"
             | "RATEEST"
             | "CLASSIFY"
+            // Clears bits of TCP that no packet of a flow has.
+            | "ECN"
     )
 }

@@ -7,7 +7,7 @@ use natpath_model::{
     CtStates, Expr, Family, Field, IntervalSet, Manip, Match, Protocol, RouteType, Status, Test, Value,
 };
 
-use super::put;
+use super::{put, xt};
 use crate::iptables_save::lower::{TUPLE_OPTIONS, names, statistic};
 
 /// Writes conditions in their order. Those of the IP header come first, each once and in the kernel's order;
@@ -55,6 +55,10 @@ impl Writer<'_> {
                     self.out,
                     format_args!(" -m statistic --mode nth{bang} --every {every} --packet {packet}"),
                 );
+            }
+            Match::Xt(condition) => {
+                self.module();
+                xt::write(self.out, self.family, condition);
             }
             Match::Opaque(opaque) => {
                 self.module();
@@ -144,6 +148,11 @@ impl Writer<'_> {
         match test.expr.field() {
             Field::Port(side) => self.ports(side, test),
             Field::TcpFlags => {
+                match mask_of(&test.expr, 0xff) {
+                    0x40 => return format!("ecn{bang} --ecn-tcp-ece"),
+                    0x80 => return format!("ecn{bang} --ecn-tcp-cwr"),
+                    _ => {}
+                }
                 let mask = tcp_flags(mask_of(&test.expr, 0xff));
                 format!("tcp{bang} --tcp-flags {mask} {}", tcp_flags(low))
             }
@@ -164,6 +173,14 @@ impl Writer<'_> {
             Field::Length => format!("length{bang} --length {low}:{high}"),
             Field::Dscp => format!("dscp{bang} --dscp {low:#04x}"),
             Field::Ttl => self.ttl(test),
+            Field::Tos
+            | Field::SourceMac
+            | Field::PacketType
+            | Field::Realm
+            | Field::Ip6Headers
+            | Field::BridgeIn
+            | Field::BridgeOut
+            | Field::Bridged => xt::field_test(test),
             // The others are written elsewhere.
             _ => String::new(),
         }
@@ -239,12 +256,12 @@ fn conntrack_option(family: Family, test: &Test) -> String {
     }
 }
 
-fn bang(negated: bool) -> &'static str {
+pub(super) fn bang(negated: bool) -> &'static str {
     if negated { " !" } else { "" }
 }
 
 /// The lowest and the highest value; 0 and 0 of an empty set.
-fn bounds(set: &IntervalSet) -> (Value, Value) {
+pub(super) fn bounds(set: &IntervalSet) -> (Value, Value) {
     let intervals = set.intervals();
     match (intervals.first(), intervals.last()) {
         (Some((low, _)), Some((_, high))) => (*low, *high),
@@ -252,7 +269,7 @@ fn bounds(set: &IntervalSet) -> (Value, Value) {
     }
 }
 
-fn mask_of(expr: &Expr, default: Value) -> Value {
+pub(super) fn mask_of(expr: &Expr, default: Value) -> Value {
     match expr {
         Expr::Field(_) => default,
         Expr::Masked { mask, .. } => *mask,
@@ -279,7 +296,7 @@ fn prefix(family: Family, test: &Test) -> Option<String> {
     is_prefix.then(|| format!("{}/{length}", address(*low)))
 }
 
-fn interface(set: &IntervalSet) -> String {
+pub(super) fn interface(set: &IntervalSet) -> String {
     let (low, high) = bounds(set);
     let bytes = low.to_be_bytes();
     let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
@@ -313,7 +330,7 @@ fn icmp_type(low: Value, high: Value) -> String {
     if low == high { format!("{kind}/{code}") } else { kind.to_string() }
 }
 
-fn mark(expr: &Expr, value: Value) -> String {
+pub(super) fn mark(expr: &Expr, value: Value) -> String {
     match expr {
         Expr::Field(_) => format!("{value:#x}"),
         Expr::Masked { mask, .. } => format!("{value:#x}/{mask:#x}"),

@@ -2,6 +2,7 @@
 
 mod matches;
 mod statements;
+mod xt;
 
 use std::fmt::Write;
 

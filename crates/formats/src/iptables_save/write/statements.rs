@@ -1,11 +1,12 @@
 //! Statements as `-j` and `-g`.
 
 use natpath_model::{
-    ChainId, ConnmarkOp, CtTemplate, Family, Nat, NatRange, RejectWith, Statement, Table, Verdict,
-    ZoneDirection, statement::REJECT_NAMES,
+    ChainId, ConnmarkOp, CtTemplate, Family, Nat, NatRange, RejectWith, SetChange, Statement, Table,
+    TtlChange, Verdict, ZoneDirection, statement::REJECT_NAMES,
 };
 
 use super::{put, quote};
+use crate::iptables_save::lower::sides_text;
 
 pub(super) fn write(out: &mut String, table: &Table, family: Family, statement: &Statement) {
     match statement {
@@ -26,8 +27,32 @@ pub(super) fn write(out: &mut String, table: &Table, family: Family, statement: 
         Statement::Notrack => out.push_str(" -j CT --notrack"),
         Statement::Ct(template) => write_ct(out, template),
         Statement::Nat(nat) => write_nat(out, nat),
+        Statement::Tos { clear, xor } => put(out, format_args!(" -j TOS --set-tos {xor:#04x}/{clear:#04x}")),
+        Statement::Ttl(change) => write_ttl(out, family, *change),
+        Statement::Set(change) => write_set(out, change),
         Statement::Inert { construct } => put(out, format_args!(" {construct}")),
         Statement::Opaque(opaque) => put(out, format_args!(" {}", opaque.text)),
+    }
+}
+
+fn write_ttl(out: &mut String, family: Family, change: TtlChange) {
+    let (target, option) = if family == Family::Ip4 { ("TTL", "ttl") } else { ("HL", "hl") };
+    let (what, by) = match change {
+        TtlChange::Set(value) => ("set", value),
+        TtlChange::Increase(by) => ("inc", by),
+        TtlChange::Decrease(by) => ("dec", by),
+    };
+    put(out, format_args!(" -j {target} --{option}-{what} {by}"));
+}
+
+fn write_set(out: &mut String, change: &SetChange) {
+    let option = if change.remove { "--del-set" } else { "--add-set" };
+    put(out, format_args!(" -j SET {option} {} {}", change.set, sides_text(&change.sides)));
+    if change.exist {
+        out.push_str(" --exist");
+    }
+    if let Some(seconds) = change.timeout {
+        put(out, format_args!(" --timeout {seconds}"));
     }
 }
 

@@ -1,0 +1,124 @@
+//! What matches and targets remember from packet to packet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use natpath_model::set::Key;
+use natpath_model::xt::Rate;
+use natpath_model::{Endpoint, Port, Protocol, Tuple, Value, Zone};
+
+use super::Place;
+use crate::time::Instant;
+
+/// The memory of a host's rules. It starts empty, with all buckets and quotas full.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Memory {
+    limits: BTreeMap<Place, Tokens>,
+    quotas: BTreeMap<Place, u64>,
+    pub(super) hash_limits: BTreeMap<(String, bool), BTreeMap<BucketKey, Tokens>>,
+    pub(super) recent: BTreeMap<String, Vec<Seen>>,
+    pub(super) connections: BTreeMap<Place, BTreeMap<(Value, Zone), Vec<Tuple>>>,
+    pub(super) sets: BTreeMap<String, SetChanges>,
+    /// The sockets from which packets were sent: protocol, own and other end.
+    pub(super) sockets: BTreeSet<(Protocol, Ends)>,
+}
+
+/// Both ends of a connection as numbers.
+pub(super) type Ends = [(IpAddr, u16); 2];
+
+/// What a bucket of hashlimit is for: addresses and ports, 0 where they don't count.
+pub(super) type BucketKey = (Value, Value, Port, Port);
+
+/// A bucket of tokens, each a nanosecond (nft_limit.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tokens {
+    tokens: u64,
+    pub(super) used: Instant,
+}
+
+impl Tokens {
+    /// A full bucket.
+    pub(super) fn full(rate: Rate, now: Instant) -> Self {
+        Self { tokens: rate.most(), used: now }
+    }
+
+    /// Takes a packet's tokens, if there are so many.
+    pub(super) fn take(&mut self, rate: Rate, now: Instant) -> bool {
+        let gained = now.0.saturating_sub(self.used.0).saturating_mul(1_000_000);
+        self.used = now;
+        self.tokens = self.tokens.saturating_add(gained).min(rate.most());
+        let enough = self.tokens >= rate.cost();
+        if enough {
+            self.tokens -= rate.cost();
+        }
+        enough
+    }
+}
+
+/// An address in a list of recent, with the moments at which it was seen, the last last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(super) address: IpAddr,
+    pub(super) ttl: u8,
+    pub(super) at: Vec<Instant>,
+}
+
+/// What rules have changed in a set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct SetChanges {
+    /// Elements that were added, and when they go.
+    pub(super) added: BTreeMap<Key, Option<Instant>>,
+    /// Listed elements that were removed.
+    pub(super) removed: BTreeSet<Key>,
+}
+
+impl Memory {
+    /// xt_limit.c: one bucket for the rule.
+    pub(super) fn limit(&mut self, place: Place, rate: Rate, now: Instant) -> bool {
+        self.limits.entry(place).or_insert_with(|| Tokens::full(rate, now)).take(rate, now)
+    }
+
+    /// xt_quota.c: once a packet does not fit, none does any more.
+    pub(super) fn quota(&mut self, place: Place, bytes: u64, length: u64) -> bool {
+        let left = self.quotas.entry(place).or_insert(bytes);
+        let fits = *left >= length;
+        *left = if fits { *left - length } else { 0 };
+        fits
+    }
+
+    /// Notes that a socket of the host sends.
+    pub(crate) fn sends(&mut self, protocol: Protocol, own: Endpoint, other: Endpoint) {
+        if own.port.drawn.is_none() && other.port.drawn.is_none() {
+            self.sockets.insert((protocol, ends(own, other)));
+        }
+    }
+}
+
+pub(super) fn ends(own: Endpoint, other: Endpoint) -> Ends {
+    [(own.address, own.port.value), (other.address, other.port.value)]
+}
+
+#[cfg(test)]
+mod tests {
+    use natpath_model::xt::Per;
+
+    use super::*;
+
+    #[test]
+    fn a_bucket_starts_full_and_fills_again() {
+        let rate = Rate { packets: 2, per: Per::Second, burst: 3 };
+        let mut tokens = Tokens::full(rate, Instant(0));
+        let mut take = |at| tokens.take(rate, Instant(at));
+        assert_eq!([take(0), take(0), take(0), take(0)], [true, true, true, false]);
+        assert_eq!([take(499), take(500), take(500)], [false, true, false]);
+        assert_eq!([take(60_000), take(60_000), take(60_000), take(60_000)], [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_quota_is_over_with_the_first_packet_that_does_not_fit() {
+        let mut memory = Memory::default();
+        let place = (natpath_model::RuleRef { table: 0, chain: natpath_model::ChainId(0), rule: 0 }, 0);
+        let mut fits = |length| memory.quota(place, 100, length);
+        assert_eq!([fits(60), fits(60), fits(1)], [true, false, false]);
+    }
+}
