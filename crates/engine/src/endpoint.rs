@@ -213,7 +213,8 @@ impl Sockets {
         if let Transport::Query { kind, .. } = &mut answer.transport {
             *kind = icmp::echo_reply(family);
         }
-        Reaction::answer(fresh(answer), Role::Needed(FlowPacket::Answer))
+        // icmp_reply: with the type of service of the request.
+        Reaction::answer(Packet { ttl: 64, ..answer }, Role::Needed(FlowPacket::Answer))
     }
 }
 
@@ -235,7 +236,9 @@ fn refuse(packet: &Packet, flags: TcpFlags) -> Reaction {
         return Reaction::REFUSED;
     }
     let answer = if flags.has(TcpFlags::ACK) { TcpFlags::RST } else { TcpFlags::RST.with(TcpFlags::ACK) };
-    Reaction { answer: Some((segment(packet, answer), Role::Other)), ..Reaction::REFUSED }
+    // tcp_v4_send_reset: with the type of service of what it answers.
+    let reset = Packet { tos: packet.tos, ..segment(packet, answer) };
+    Reaction { answer: Some((reset, Role::Other)), ..Reaction::REFUSED }
 }
 
 /// A packet as a stack sends it: with a time to live of its own.

@@ -68,6 +68,10 @@ fn record_host(host: &Snapshot, namespace: &Namespace, directory: &Path) -> Resu
             write(&directory.join(file), &namespace.command(program, &["-c"], "")?)?;
         }
     }
+    if host.files.iter().any(|given| given.name == "ipset") {
+        write(&directory.join("ipset"), &namespace.command("ipset", &["save"], "")?)?;
+    }
+    write(&directory.join("date"), &namespace.command("date", &["+%s"], "")?)?;
     let mut keys: Vec<String> = host.sysctls.iter().map(|(name, _)| name.to_owned()).collect();
     keys.sort();
     let mut arguments = vec!["-e"];

@@ -47,6 +47,10 @@ pub type Counters = BTreeMap<RulePlace, (Counter, String)>;
 
 /// Loads all dumps of a host.
 pub(super) fn load(namespace: &Namespace, host: &Snapshot) -> Result<()> {
+    // Rules name sets.
+    for file in host.files.iter().filter(|file| file.name == "ipset") {
+        namespace.command("ipset", &["restore"], &file.text)?;
+    }
     for file in &host.files {
         if let Some((_, restore, ..)) = DUMPS.iter().find(|(name, ..)| *name == file.name) {
             namespace.command(restore, &[], &file.text)?;

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ipnet::IpNet;
-use natpath_formats::{derive, iptables_save};
+use natpath_formats::{derive, ipset, iptables_save};
 use natpath_model::{
     Address, Backend, Bind, Diagnostic, Family, FileId, Hook, InterfaceName, Item, Link, LinkDetail, Mac,
     Neighbour, PolicyRule, Protocol, Scope, SegmentEnd, Severity, Snapshot, Socket, SourceFile,
@@ -55,6 +56,7 @@ pub(super) fn read(line: &Line<'_>, reader: &mut Reader<'_>) -> Result<Draft, Di
             "neigh" => host.neighbour(&line)?,
             "sysctl" => host.sysctl(&line)?,
             "listen" => host.snapshot.sockets.push(listen(&line)?),
+            "ipset" => host.sets(&line, reader)?,
             word => match BLOCKS.iter().find(|(keyword, ..)| *keyword == word) {
                 Some((_, file, backend, family)) => host.rules(&line, reader, file, *backend, *family)?,
                 None => {
@@ -214,6 +216,23 @@ impl Draft {
         Ok(())
     }
 
+    /// A block of sets, as `ipset save` prints them.
+    fn sets(&mut self, line: &Line<'_>, reader: &mut Reader<'_>) -> Result<(), Diagnostic> {
+        let of_sets = |text: &str| text.starts_with("create ") || text.starts_with("add ");
+        let mut text = String::new();
+        while let Some(line) = reader.next_raw(of_sets) {
+            text.push_str(line);
+            text.push('\n');
+        }
+        let (sets, diagnostics) = ipset::parse(&text, "ipset");
+        if let Some(fault) = diagnostics.first() {
+            return Err(line.error(0, format!("{} (ipset:{})", fault.message, fault.line)));
+        }
+        self.snapshot.sets = sets;
+        self.snapshot.files.push(SourceFile { name: "ipset".to_owned(), text: Arc::from(text) });
+        Ok(())
+    }
+
     /// Fills in what no line says: hardware addresses, parameters, derived routes.
     pub(super) fn finish(&mut self, place: usize) {
         let host = &mut self.snapshot;
@@ -228,7 +247,10 @@ impl Draft {
                 host.given.insert(item);
             }
         }
-        for item in [Item::Links, Item::Neighbours, Item::Sysctls, Item::Sockets] {
+        // The kernel that judges goes by this machine's clock.
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        host.date = since_1970.ok().map(|time| time.as_secs());
+        for item in [Item::Links, Item::Neighbours, Item::Sysctls, Item::Sockets, Item::Sets, Item::Date] {
             host.given.insert(item);
         }
         self.parameters();
