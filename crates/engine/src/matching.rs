@@ -61,6 +61,11 @@ impl<O: Observer> Pass<'_, '_, O> {
                 }
                 Match::Xt(condition) => match self.xt(skb, (at, index), condition) {
                     Answer::Is(holds) => holds,
+                    Answer::Assumed(holds, reason) => {
+                        let opaque = self.unknown(rule, condition.name(), reason);
+                        self.assume_of(&opaque, holds);
+                        holds
+                    }
                     Answer::Unknown(reason) => {
                         let opaque = self.unknown(rule, condition.name(), reason);
                         matters(index) && self.decide(at, index, &opaque)
@@ -140,6 +145,18 @@ impl<O: Observer> Pass<'_, '_, O> {
         };
         self.state.nth.insert(key, (seen + 1) % every);
         seen == packet
+    }
+
+    /// Notes that the result leans on what is likely of a construct.
+    fn assume_of(&mut self, opaque: &Opaque, applies: bool) {
+        let assumed = Assumption::Opaque {
+            host: self.host.snapshot.name.clone(),
+            construct: opaque.construct.clone(),
+            place: self.place(&opaque.origin),
+            reason: opaque.reason.clone(),
+            applies: Some(applies),
+        };
+        self.env.assumptions.insert(assumed);
     }
 
     fn decide(&mut self, at: RuleRef, part: u32, opaque: &Opaque) -> bool {

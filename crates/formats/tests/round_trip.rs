@@ -61,6 +61,25 @@ fn dumps(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
+fn targets_of_mangle_are_written_back() {
+    for (family, target) in [
+        (Family::Ip4, "TOS --set-tos 0x10/0x3f"),
+        (Family::Ip4, "TOS --and-tos 0x10"),
+        (Family::Ip6, "TOS --xor-tos 0x10"),
+        (Family::Ip6, "DSCP --set-dscp-class EF"),
+        (Family::Ip4, "TTL --ttl-inc 3"),
+        (Family::Ip4, "TTL --ttl-set 64"),
+        (Family::Ip6, "HL --hl-dec 1"),
+        (Family::Ip6, "HL --hl-set 1 -m ipv6header ! --header hop,dst --soft"),
+        (Family::Ip6, "HL --hl-set 1 -m ipv6header ! --header prot -m rt ! --rt-type 0 --rt-len 3"),
+    ] {
+        let text = format!("*mangle\n:X - [0:0]\n-A X -j {target}\nCOMMIT\n");
+        assert_eq!(errors(&text, family), [], "{target}");
+        check(&text, family);
+    }
+}
+
+#[test]
 fn dumps_of_real_hosts_are_read_and_written_back() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -178,8 +197,33 @@ fn module(family: Family) -> BoxedStrategy<String> {
         option("--length", ports()).prop_map(|text| format!(" -m length{text}")),
         one(&[
             " -m limit --limit 5/min",
+            " -m limit",
             " -m set ! --match-set \"a b\" src,dst",
-            " -m owner --uid-owner 0-99"
+            " -m set --match-set a src -m set ! --match-set b dst,dst,src",
+            " -m owner --uid-owner 0-99",
+            " -m owner ! --uid-owner 7 ! --gid-owner 8 ! --socket-exists",
+            " -m hashlimit --hashlimit-above 5/hour --hashlimit-burst 2 --hashlimit-mode srcip,dstport --hashlimit-srcmask 24 --hashlimit-name h",
+            " -m hashlimit --hashlimit-upto 512kb/s --hashlimit-name h",
+            " -m recent ! --update --seconds 60 --hitcount 4 --reap --rttl --name \"a b\" --rdest",
+            " -m recent --set",
+            " -m connlimit --connlimit-upto 3 --connlimit-mask 9 --connlimit-daddr",
+            " -m connlimit ! --connlimit-above 3",
+            " -m connbytes ! --connbytes 1:2 --connbytes-mode avgpkt --connbytes-dir reply",
+            " -m quota ! --quota 99",
+            " -m rpfilter --loose --validmark --accept-local --invert",
+            " -m socket --transparent --nowildcard",
+            " -m time --timestart 08:00:01 --timestop 07:59 --weekdays Mon,Fr --datestart 2024-02-29 --datestop 2031-12-31T23:59:59 --contiguous",
+            " -m time ! --weekdays 1,2,3,4,5,6,7 ! --monthdays 1,31 --kerneltz",
+            " -m helper ! --helper \"ftp\"",
+            " -m policy --dir in --pol none",
+            " -m mac ! --mac-source 02:00:00:00:00:AF",
+            " -m pkttype --pkt-type mcast",
+            " -m realm ! --realm 0x10/0xff",
+            " -m tos --tos Minimize-Delay",
+            " -m tos ! --tos 0x12",
+            " -m ecn ! --ecn-ip-ect 2",
+            " -m physdev ! --physdev-in eth+ --physdev-is-out ! --physdev-is-bridged",
+            " -m ah ! --ahspi 1:2",
         ]),
         "[ -~äé]{0,40}".prop_map(|text| {
             format!(" -m comment --comment \"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
@@ -252,7 +296,12 @@ fn target(family: Family) -> BoxedStrategy<String> {
         "[ -~]{0,28}".prop_map(|text| {
             format!(" -j LOG --log-prefix \"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
         }),
-        one(&[" -j TCPMSS --clamp-mss-to-pmtu", " -j DSCP --set-dscp 0x08", " -j NFQUEUE --queue-num 3"]),
+        one(&[
+            " -j TCPMSS --clamp-mss-to-pmtu",
+            " -j NFQUEUE --queue-num 3",
+            " -j SET --add-set a src,dst --exist --timeout 3",
+            " -j SET --del-set a dst",
+        ]),
     ]
     .boxed()
 }
@@ -303,7 +352,7 @@ proptest! {
         "-A", "-I", "X", "!", "-m", "-j", "-g", "-p", "tcp", "-s", "192.0.2.1", "--dport", "80", "conntrack",
         "--ctstate", "NEW", "statistic", "--mode", "nth", "DNAT", "--to-destination", ":80", "CT", "--zone",
         "multiport", "--dports", "1,2", "set", "\"a b\"", "TPROXY", "addrtype", "--dst-type", "LOCAL", "-c",
-        "--tcp-flags", "sctp", "--chunk-types", "CONNMARK", "--left-shift-mark", "comment", "--comment", "MARK",
+        "recent", "--set", "time", "--weekdays", "owner", "hashlimit", "SET", "--add-set", "--tcp-flags", "sctp", "--chunk-types", "CONNMARK", "--left-shift-mark", "comment", "--comment", "MARK",
     ]), 0..12)) {
         let text = format!("*nat\n:X - [0:0]\n-A X {}\n{}\nCOMMIT\n", words.join(" "), words.join(" "));
         for family in Family::ALL {

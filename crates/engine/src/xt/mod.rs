@@ -22,6 +22,8 @@ use crate::skb::Skb;
 pub(crate) enum Answer {
     /// Whether it holds.
     Is(bool),
+    /// It depends on what was not recorded, but all that is likely says so; and what that is.
+    Assumed(bool, String),
     /// It depends on what was not recorded, and why.
     Unknown(String),
 }
@@ -31,6 +33,7 @@ impl Answer {
     pub(crate) fn negate_if(self, negated: bool) -> Self {
         match self {
             Self::Is(holds) => Self::Is(holds != negated),
+            Self::Assumed(holds, reason) => Self::Assumed(holds != negated, reason),
             unknown @ Self::Unknown(_) => unknown,
         }
     }

@@ -137,7 +137,7 @@ impl<O: Observer> Pass<'_, '_, O> {
         let wanted = match self.wanted_of(skb, set, &change.sides) {
             Ok(wanted) => wanted,
             Err(Answer::Unknown(reason)) => return Err(reason),
-            Err(Answer::Is(_)) => return Ok(()),
+            Err(Answer::Is(_) | Answer::Assumed(..)) => return Ok(()),
         };
         if wanted.drawn.is_some() {
             return Err(format!("adds a port to the set {} that was drawn by chance", set.name));

@@ -13,9 +13,9 @@ use crate::skb::Skb;
 impl<O: Observer> Pass<'_, '_, O> {
     pub(super) fn has_socket(&mut self, skb: &Skb, test: SocketTest) -> Answer {
         let Some((protocol, own, other)) = self.wanted(skb) else { return Answer::Is(false) };
-        // 1) A connection's own socket is bound to its address; none is transparent.
+        // 1) A connection's own socket, which is bound to its address.
         if self.state.memory.sockets.contains(&(protocol, ends(own, other))) {
-            return Answer::Is(!test.transparent);
+            return found(test, true);
         }
         // 2) One that listens.
         if self.host.missing(Item::Sockets) {
@@ -34,7 +34,7 @@ impl<O: Observer> Pass<'_, '_, O> {
             let port = natpath_model::IntervalSet::single(socket.port.into());
             if self.env.compare(own.port, &port) {
                 let counts = test.no_wildcard || matches!(socket.bind, Bind::Address(_));
-                return Answer::Is(counts && !test.transparent);
+                return found(test, counts);
             }
         }
         Answer::Is(false)
@@ -79,4 +79,12 @@ impl<O: Observer> Pass<'_, '_, O> {
             self.state.memory.sends(header.protocol, header.src, header.dst);
         }
     }
+}
+
+/// The answer where there is a socket, which counts or does not.
+fn found(test: SocketTest, counts: bool) -> Answer {
+    if counts && test.transparent {
+        return Answer::Assumed(false, "no listing says which sockets are transparent".to_owned());
+    }
+    Answer::Is(counts)
 }

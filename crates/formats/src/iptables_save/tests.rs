@@ -332,9 +332,19 @@ fn unknown_constructs_are_carried() {
         "-m string --string \"a b\" --algo bm",
         6,
     );
-    check("-m set ! --match-set x src ! -s 1.2.3.4", "-m set", "-m set ! --match-set x src", 6);
-    check("-p tcp -m limit --limit 3/s --dport 80", "-m limit", "-m limit --limit 3/s", 13);
-    check("-m policy --pol ipsec --proto esp -j DROP", "-m policy", "-m policy --pol ipsec --proto esp", 6);
+    check(
+        "-m set --return-nomatch ! --match-set x src ! -s 1.2.3.4",
+        "-m set",
+        "-m set --return-nomatch ! --match-set x src",
+        6,
+    );
+    check(
+        "-p tcp -m cluster --cluster-total-nodes 2 --dport 80",
+        "-m cluster",
+        "-m cluster --cluster-total-nodes 2",
+        13,
+    );
+    check("-m cgroup --path a -j DROP", "-m cgroup", "-m cgroup --path a", 6);
     check(
         "-p sctp --chunk-types any DATA -j DROP",
         "-m sctp --chunk-types",
