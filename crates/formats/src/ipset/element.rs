@@ -41,9 +41,8 @@ impl Span {
 
 /// Reads `ELEMENT [nomatch] [timeout N] ...` into a set.
 pub(super) fn add<'l>(set: &mut IpSet, value: &'l str, words: &mut Words<'l>) -> Result<(), Fault<'l>> {
-    let mut element = Element::default();
     // What a set with timeouts does not say stays as long as its default; 0 is for ever.
-    element.timeout = set.timeout.filter(|seconds| *seconds != 0);
+    let mut element = Element { nomatch: false, timeout: set.timeout.filter(|seconds| *seconds != 0) };
     while let Some(option) = words.next() {
         match option {
             "nomatch" => element.nomatch = true,
@@ -131,7 +130,7 @@ fn fitting(width: u8, at: Value, last: Value) -> u8 {
     let mut length = width;
     while length > 1 {
         let size: Value = 1 << (width - (length - 1));
-        if at % size != 0 || last - at < size - 1 {
+        if !at.is_multiple_of(size) || last - at < size - 1 {
             break;
         }
         length -= 1;

@@ -12,14 +12,19 @@
 //! | conntrack, state, mark, connmark | exactly |
 //! | addrtype | exactly; IPv6 UNREACHABLE as the route's type; a negated list of IPv6 types is an error |
 //! | iprange, statistic, dscp, ttl, hl, length, comment | exactly |
+//! | owner, set, limit, hashlimit, recent, connlimit, connbytes, quota, rpfilter, socket, time | exactly |
+//! | mac, pkttype, realm, tos, ecn, physdev, helper, policy, IPv6 headers | exactly |
 //! | nfacct | exactly: it only counts |
 //! | any other match | [`Match::Opaque`](natpath_model::Match::Opaque) |
 //! | ACCEPT, DROP, RETURN, user chains by `-j` and `-g`, REJECT, LOG, MARK | exactly |
 //! | CONNMARK | exactly; shifts are opaque |
 //! | CT, NOTRACK | exactly; `--timeout` and a zone taken from the mark are opaque |
+//! | TOS, DSCP, TTL, HL, SET | exactly |
 //! | DNAT, SNAT, MASQUERADE, REDIRECT, NETMAP | exactly |
-//! | NFLOG, ULOG, TRACE, AUDIT, TCPMSS, CHECKSUM, LED, IDLETIMER, RATEEST, CLASSIFY | inert |
+//! | NFLOG, ULOG, TRACE, AUDIT, TCPMSS, CHECKSUM, LED, IDLETIMER, RATEEST, CLASSIFY, ECN | inert |
 //! | any other target | [`Statement::Opaque`](natpath_model::Statement::Opaque) |
+//!
+//! `docs/matches.md` has a row for each.
 //!
 //! A rule that can't be read is reported and stays in its chain: the conditions read so far, then an opaque
 //! one, so that a packet which meets it is not taken past it in silence.

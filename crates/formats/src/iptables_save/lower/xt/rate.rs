@@ -34,7 +34,7 @@ const DEFAULT: Rate = Rate { packets: 3, per: Per::Hour, burst: 5 };
 const EXPIRE: u32 = 10_000;
 
 pub(super) fn limit(rule: &RuleReader<'_, '_>, reading: &Reading<'_>) -> Result<Rate> {
-    for given in reading.given.iter().filter(|given| given.inverted) {
+    if let Some(given) = reading.given.iter().find(|given| given.inverted) {
         let word = rule.words[given.words.start];
         return Err(expected(word, "an option without `!`", "limit has no negation"));
     }
