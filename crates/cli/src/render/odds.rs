@@ -20,7 +20,7 @@ impl Odds {
         let (share, negated, in_turns) = match condition {
             Match::Chance { probability, negated } => (f64::from(*probability) / CERTAIN, *negated, false),
             Match::Nth { every, negated, .. } => (1.0 / f64::from((*every).max(1)), *negated, true),
-            Match::Is(_) | Match::AnyOf { .. } | Match::Opaque(_) => return None,
+            Match::Is(_) | Match::AnyOf { .. } | Match::Xt(_) | Match::Opaque(_) => return None,
         };
         Some(Self { share: if negated { 1.0 - share } else { share }, in_turns })
     }

@@ -62,10 +62,14 @@ add p a
 add p b
 ",
     );
-    assert_eq!(sets.iter().map(|set| set.len()).sum::<usize>(), 23);
+    assert_eq!(sets.iter().map(natpath_model::IpSet::len).sum::<usize>(), 23);
     assert_eq!(sets.get("p").map(|set| &set.members[..]), Some(&["a".to_owned(), "b".to_owned()][..]));
-    let timeouts: Vec<_> =
-        sets.get("a").into_iter().flat_map(|set| set.elements()).map(|(.., found)| found.timeout).collect();
+    let timeouts: Vec<_> = sets
+        .get("a")
+        .into_iter()
+        .flat_map(natpath_model::IpSet::elements)
+        .map(|(.., found)| found.timeout)
+        .collect();
     assert_eq!(timeouts, [None, Some(300)]);
 }
 
@@ -76,8 +80,12 @@ fn ranges_stand_for_their_elements() {
          create c hash:ip,port\nadd c 10.0.0.1,tcp:80-82\n",
     );
     assert_eq!(keys(&sets, "a").len(), 7);
-    let lengths: Vec<u8> =
-        sets.get("b").into_iter().flat_map(|set| set.elements()).map(|(_, lengths, _)| lengths[0]).collect();
+    let lengths: Vec<u8> = sets
+        .get("b")
+        .into_iter()
+        .flat_map(natpath_model::IpSet::elements)
+        .map(|(_, lengths, _)| lengths[0])
+        .collect();
     assert_eq!(lengths, [32, 32, 31, 30]);
     assert_eq!(keys(&sets, "c").iter().map(|key| key[1] & 0xffff).collect::<Vec<_>>(), [80, 81, 82]);
 }
