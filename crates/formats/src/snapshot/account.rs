@@ -152,11 +152,9 @@ fn failed_lines(errors: &[Diagnostic]) -> BTreeSet<u32> {
 }
 
 /// Files of the layout that are not read, what they hold, and what that means.
-const NOT_READ: [(&str, &str, &str); 6] = [
+const NOT_READ: [(&str, &str, &str); 4] = [
     ("cluster.json", "cluster", "Kubernetes objects are not read: the rules of the nodes count"),
-    ("ipset", "ipset", "sets are not read: a match of a set is undecided"),
     ("nft-hooks", "nft-hooks", "the order of equal priorities is not read: it is taken as documented"),
-    ("date", "date", "the time of recording is not used"),
     ("nft.txt", "nft", "nft.json is read in its place"),
     ("listen", "sockets", "`sockets` is read in its place"),
 ];
@@ -244,6 +242,8 @@ fn file(dir: &Path, entry: &str, snapshot: &Snapshot) -> Accounted {
         "sysctl" => lines::sysctl,
         "sockets" => lines::sockets,
         "listen" if !beside("sockets") => lines::sockets,
+        "ipset" => lines::sets,
+        "date" => lines::date,
         "name" => lines::name,
         other => return not_read(entry, other),
     };

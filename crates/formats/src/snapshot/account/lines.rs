@@ -75,6 +75,24 @@ pub(super) fn sockets(source: &Source<'_>) -> Accounted {
     Accounted { items: source.snapshot.sockets.len(), structure: others, ..account }
 }
 
+/// ipset: an item is a set, or an element. A line of a range makes several elements, and counts once.
+pub(super) fn sets(source: &Source<'_>) -> Accounted {
+    let account = source.account("ipset", Unit::Lines, source.text.lines().count());
+    let failed = failed_lines(&account.errors);
+    let is_item =
+        |line: &str| !matches!(line.split_whitespace().next(), None | Some("COMMIT")) && !line.starts_with('#');
+    let read = (1u32..).zip(source.text.lines()).filter(|(number, _)| !failed.contains(number));
+    let (lines, structure): (Vec<_>, Vec<_>) = read.partition(|(_, line)| is_item(line));
+    let listed: usize = source.snapshot.sets.iter().map(|set| 1 + set.len()).sum();
+    Accounted { items: listed.min(lines.len()), structure: structure.len(), ..account }
+}
+
+/// The time of recording.
+pub(super) fn date(source: &Source<'_>) -> Accounted {
+    let account = source.account("date", Unit::Files, 1);
+    Accounted { items: usize::from(account.errors.is_empty()), ..account }
+}
+
 /// The host's name.
 pub(super) fn name(source: &Source<'_>) -> Accounted {
     let account = source.account("name", Unit::Files, 1);
