@@ -79,8 +79,9 @@ pub(super) fn sockets(source: &Source<'_>) -> Accounted {
 pub(super) fn sets(source: &Source<'_>) -> Accounted {
     let account = source.account("ipset", Unit::Lines, source.text.lines().count());
     let failed = failed_lines(&account.errors);
-    let is_item =
-        |line: &str| !matches!(line.split_whitespace().next(), None | Some("COMMIT")) && !line.starts_with('#');
+    let is_item = |line: &str| {
+        !matches!(line.split_whitespace().next(), None | Some("COMMIT")) && !line.starts_with('#')
+    };
     let read = (1u32..).zip(source.text.lines()).filter(|(number, _)| !failed.contains(number));
     let (lines, structure): (Vec<_>, Vec<_>) = read.partition(|(_, line)| is_item(line));
     let listed: usize = source.snapshot.sets.iter().map(|set| 1 + set.len()).sum();
