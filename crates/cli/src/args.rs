@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     /// Record the running host, its containers and its network namespaces
     Snapshot(SnapshotArguments),
+    /// Rebuild a recorded network on this machine's kernel, send flows, and compare with the prediction
+    Verify(VerifyArguments),
     /// Print completions for a shell
     Completions(CompletionsArguments),
     /// Print the manual page, of natpath or of one of its commands
@@ -183,6 +185,80 @@ pub(crate) struct SnapshotArguments {
     /// Print a POSIX shell script that records a host
     #[arg(long)]
     pub(crate) script: bool,
+}
+
+const VERIFY_HELP: &str = "\
+Each host becomes a network namespace of this machine, with the recorded links, addresses, routes, parameters,
+sockets, sets, connections and rules, and each flow is sent by real sockets. Who was not recorded but must be
+there (a sender outside, a next hop, a host behind a bridge) is a namespace as well. Nothing leaves the
+namespaces, and nothing is left of them. It takes root, and iptables, ipset and conntrack where the network has
+such rules, sets and connections. The kernel that runs is the judge: what differs from the one that was recorded
+shows as a difference.
+
+Examples:
+  sudo natpath verify --net examples/double-dnat
+  sudo natpath verify --net prod --flows flows.txt
+  sudo natpath verify --net prod --in edge:eth0 udp 203.0.113.7:5353 192.0.2.1:53
+
+Exit status:
+  0  the kernel did what was predicted (or the prediction is `undecided`)
+  1  it did something else
+  2  usage, input that can't be read, or a network that can't be rebuilt here (message on stderr)";
+
+/// The words of `natpath verify`.
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_HELP)]
+pub(crate) struct VerifyArguments {
+    /// The recorded network, or a single recorded host
+    #[arg(long, value_name = "DIR")]
+    pub(crate) net: PathBuf,
+
+    /// A file of flows, as for trace [default: the flow of the command line, else DIR/flows]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "enters", "from"])]
+    pub(crate) flows: Option<PathBuf>,
+
+    /// The interface by which the first packet enters
+    #[arg(long = "in", value_name = "HOST:IFACE", conflicts_with = "from")]
+    pub(crate) enters: Option<String>,
+
+    /// The host that sends the first packet
+    #[arg(long, value_name = "HOST")]
+    pub(crate) from: Option<String>,
+
+    /// Also show what was seen of the flows that were predicted
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    /// The protocol
+    #[arg(value_name = "PROTO", requires = "dst")]
+    pub(crate) proto: Option<String>,
+
+    /// The source: address and port, or `-`
+    #[arg(value_name = "SRC[:PORT]", allow_hyphen_values = true)]
+    pub(crate) src: Option<String>,
+
+    /// The destination: address and port
+    #[arg(value_name = "DST[:PORT]")]
+    pub(crate) dst: Option<String>,
+
+    /// More of the flow, as in a flows file
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) options: Vec<String>,
+}
+
+impl VerifyArguments {
+    /// The flow of the command line in the words of a line of a flows file; none if there is none.
+    pub(crate) fn flow_words(&self) -> Vec<String> {
+        let mut words: Vec<String> =
+            [&self.proto, &self.src, &self.dst].into_iter().flatten().cloned().collect();
+        if words.is_empty() {
+            return words;
+        }
+        words.extend(self.options.iter().cloned());
+        words.extend(self.from.iter().map(|host| format!("from={host}")));
+        words.extend(self.enters.iter().map(|place| format!("in={place}")));
+        words
+    }
 }
 
 /// The words of `natpath completions`.

@@ -4,6 +4,7 @@ pub(crate) mod describe;
 pub(crate) mod inspect;
 pub(crate) mod snapshot;
 pub(crate) mod trace;
+pub(crate) mod verify;
 
 use std::io::{self, Write};
 

@@ -31,6 +31,7 @@ pub(crate) struct FlowRun {
     pub(crate) reply: Option<usize>,
     pub(crate) state: State,
     pub(crate) env: Env,
+    pub(crate) unrecorded: Vec<crate::trace::Unrecorded>,
 }
 
 /// What is sent.
@@ -190,6 +191,7 @@ fn conclude(mut run: Run<'_, '_>, client: SocketKey, sequence: u64) -> FlowRun {
     if flow.protocol != Protocol::TCP {
         run.state.sockets.close(&client);
     }
+    let unrecorded = run.unrecorded();
     let (state, env, journeys) = run.into_state();
     let end = ended(&journeys[0]);
     let reply = journeys.iter().position(|journey| journey.cause == Some(0) && !is_redirect(journey));
@@ -205,7 +207,7 @@ fn conclude(mut run: Run<'_, '_>, client: SocketKey, sequence: u64) -> FlowRun {
         drawn: BTreeMap::new(),
     };
     result.drawn = drawn_in(&result, &env.drawn);
-    FlowRun { sent, result, journeys, reply, state, env }
+    FlowRun { sent, result, journeys, reply, state, env, unrecorded }
 }
 
 /// Whether all the packets that a working flow needs were sent at all.

@@ -40,3 +40,4 @@ mod world;
 mod xt;
 
 pub use session::{FlowError, History, Session};
+pub use world::wires;

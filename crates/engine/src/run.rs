@@ -409,6 +409,28 @@ impl<'w, 'a> Run<'w, 'a> {
         self.journeys[journey].end.get_or_insert(end);
     }
 
+    /// Those nobody recorded who had a part in the flow.
+    pub(crate) fn unrecorded(&self) -> Vec<crate::trace::Unrecorded> {
+        self.outside.iter().map(|outside| self.placed(outside)).collect()
+    }
+
+    fn placed(&self, outside: &Outside) -> crate::trace::Unrecorded {
+        let Outside { address, station, gateway } = *outside;
+        let host = station.at.0;
+        let name = |link: LinkId| self.world.link((host, link)).name;
+        let router = match self.sender {
+            _ if station.router => Some(station.address),
+            // Answers to a sender outside go to whom the routes name.
+            Sender::Outside { address: sender, .. } if sender == address => {
+                let way = self.world.host(gateway.0).way_to(address, 0);
+                way.filter(|(link, hop)| *link == gateway.1 && *hop != address).map(|(_, hop)| hop)
+            }
+            Sender::Outside { .. } | Sender::Host(_) => None,
+        };
+        let (interface, port) = (name(station.at.1), station.port.map(name));
+        crate::trace::Unrecorded { address, host, interface, port, router }
+    }
+
     /// The state after the run, ready for the next flow.
     pub(crate) fn into_state(self) -> (State, Env, Vec<Journey>) {
         let Self { mut state, env, journeys, .. } = self;

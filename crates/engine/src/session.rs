@@ -161,6 +161,19 @@ impl<'a> Session<'a> {
         self.histories.iter()
     }
 
+    /// Leaves only the histories in which the last flow took this path, as somebody has seen it do.
+    pub fn given(&mut self, path: &str) {
+        let took = |history: &History| {
+            history.paths.last().is_some_and(|last| last.as_deref().is_none_or(|last| last == path))
+        };
+        if !self.histories.iter().any(took) {
+            return;
+        }
+        self.histories.retain(took);
+        let total: f64 = self.histories.iter().map(|history| history.probability).sum();
+        self.histories.iter_mut().for_each(|history| history.probability /= total);
+    }
+
     /// The packets and bytes that a rule has counted since the session began, in the most probable history.
     #[must_use]
     pub fn counted(&self, host: HostId, rule: RuleRef) -> Counter {
@@ -245,6 +258,7 @@ impl<'a> Session<'a> {
             findings,
             assumptions,
             drawn: flow::all_drawn(&run.env.drawn),
+            unrecorded: run.unrecorded.clone(),
         }
     }
 

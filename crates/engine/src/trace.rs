@@ -52,6 +52,23 @@ pub struct Path {
     pub assumptions: Vec<Assumption>,
     /// All ports that were drawn by then, by number.
     pub drawn: BTreeMap<NonZeroU16, Drawn>,
+    /// Those nobody recorded whom its packets came from or were sent to.
+    pub unrecorded: Vec<Unrecorded>,
+}
+
+/// Somebody nobody recorded, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrecorded {
+    /// The address.
+    pub address: IpAddr,
+    /// The recorded host whose wire leads there.
+    pub host: HostId,
+    /// The interface on that wire; of a bridge, the bridge.
+    pub interface: InterfaceName,
+    /// The port of the bridge, where it is known.
+    pub port: Option<InterfaceName>,
+    /// The next hop that the address lies behind; `None` where it is on the wire itself.
+    pub router: Option<IpAddr>,
 }
 
 /// The result of a path: what two courses must share to be one path.

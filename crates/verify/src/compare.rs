@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use natpath_engine::trace::{FlowTrace, Path};
+use natpath_engine::trace::{FlowTrace, Outcome, Path};
 use natpath_formats::flows::FlowAction;
 use natpath_model::{Network, Protocol};
 
@@ -13,30 +13,96 @@ use crate::kernel::rules::{Counters, RulePlace};
 use crate::observe::Observation;
 use crate::scenario::{Action, Alternative, Scenario, Step};
 
-/// The differences between the engine's answer and the kernel's; none where they agree.
+/// What both judges say of a step that shows something.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// The step's line in its file.
+    pub line: u32,
+    /// Its text.
+    pub text: String,
+    /// What the kernel did, in lines.
+    pub seen: Vec<String>,
+    /// The paths that the engine holds possible.
+    pub said: Vec<Said>,
+    /// The id of the path that the kernel took; `None` where it did something else.
+    pub taken: Option<String>,
+}
+
+/// A path that the engine holds possible.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// Its id.
+    pub id: String,
+    /// Its probability.
+    pub probability: f64,
+    /// What would be seen of it, in lines.
+    pub lines: Vec<String>,
+    /// Whether the engine leaves open what happens.
+    pub undecided: bool,
+}
+
+impl Compared {
+    /// Whether the engine leaves open what happens, so that nothing the kernel does contradicts it.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.taken.is_none() && self.said.iter().any(|said| said.undecided)
+    }
+
+    /// What the kernel did and what the engine holds possible, as lines of text.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = format!("{}: {}\n  kernel saw:\n", self.line, self.text);
+        push_lines(&mut text, &self.seen);
+        for Said { id, probability, lines, .. } in &self.said {
+            let _ = writeln!(text, "  engine says (path {id}, {probability:.3}):");
+            push_lines(&mut text, lines);
+        }
+        text
+    }
+}
+
+/// Compares what both judges say of every step, and the counters of all rules: the latter only as differences.
 #[must_use]
-pub fn engine_with_kernel(scenario: &Scenario, engine: &EngineRun<'_>, kernel: &KernelRun) -> Vec<String> {
-    let network = &scenario.network;
-    let mut differences = Vec::new();
+pub fn all(scenario: &Scenario, engine: &EngineRun<'_>, kernel: &KernelRun) -> (Vec<Compared>, Vec<String>) {
+    let mut compared = Vec::new();
     let mut chosen: Vec<Option<String>> = Vec::new();
     for ((step, trace), seen) in scenario.steps.iter().zip(&engine.traces).zip(&kernel.seen) {
         let (Some(trace), Some(seen)) = (trace, seen) else { continue };
-        let said = |path: &Path| observation(network, trace, path, &step.action);
+        let observed = |path: &Path| observation(&scenario.network, trace, path, &step.action);
         let mut possible = trace.paths.iter().filter(|path| goes_with(path, &chosen));
-        let found = possible.find(|path| said(path).is_seen_as(seen, &path.result.drawn));
-        chosen.push(found.map(|path| path.id.clone()));
-        if found.is_none() {
-            let mut text = format!("{}:{}: {}\n  kernel saw:\n", scenario.file, step.line, step.text);
-            push_lines(&mut text, &seen.lines());
-            for path in &trace.paths {
-                let _ = writeln!(text, "  engine says (path {}, {:.3}):", path.id, path.probability);
-                push_lines(&mut text, &said(path).lines());
-            }
-            differences.push(text);
-        }
+        let found = possible.find(|path| observed(path).is_seen_as(seen, &path.result.drawn));
+        let taken = found.map(|path| path.id.clone());
+        chosen.push(taken.clone());
+        let said = |path: &Path| Said {
+            id: path.id.clone(),
+            probability: path.probability,
+            lines: observed(path).lines(),
+            undecided: is_undecided(path),
+        };
+        compared.push(Compared {
+            line: step.line,
+            text: step.text.clone(),
+            seen: seen.lines(),
+            said: trace.paths.iter().map(said).collect(),
+            taken,
+        });
     }
-    differences.extend(counters(scenario, engine.counters(&chosen), kernel));
-    differences
+    (compared, counters(scenario, engine.counters(&chosen), kernel))
+}
+
+fn is_undecided(path: &Path) -> bool {
+    let result = &path.result;
+    let ends = [Some(&result.end), result.broken.as_ref().map(|broken| &broken.end)];
+    ends.into_iter().flatten().any(|end| end.outcome == Outcome::Undecided)
+}
+
+/// The differences between the engine's answer and the kernel's; none where they agree.
+#[must_use]
+pub fn engine_with_kernel(scenario: &Scenario, engine: &EngineRun<'_>, kernel: &KernelRun) -> Vec<String> {
+    let (compared, counters) = all(scenario, engine, kernel);
+    let differing = compared.iter().filter(|compared| compared.taken.is_none());
+    let told = |compared: &Compared| format!("{}:{}", scenario.file, compared.told());
+    differing.map(told).chain(counters).collect()
 }
 
 /// Whether a path goes with the paths that earlier flows took.

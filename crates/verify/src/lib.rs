@@ -5,6 +5,8 @@
 //!  scenario::Scenario ─┬─→ judge::engine: Session ─→ paths ──────┬─→ Observation ─→ compare
 //!                      └─→ judge::kernel: World, Stage ──────────┘
 //! ```
+//!
+//! [`verify`] does all of that with a recorded network, of which much is not known: see [`whole`].
 
 pub mod compare;
 pub mod directory;
@@ -13,3 +15,7 @@ pub mod kernel;
 pub mod observe;
 pub mod scenario;
 pub mod traffic;
+mod verify;
+pub mod whole;
+
+pub use verify::{Report, verify};

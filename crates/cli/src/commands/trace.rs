@@ -22,7 +22,7 @@ const FAILS: u8 = 1;
 /// Runs the command.
 pub(crate) fn run(arguments: &TraceArguments) -> Result<ExitCode> {
     anstream::ColorChoice::write_global(arguments.color.into());
-    let lines = read_flows(arguments)?;
+    let lines = read_flows(arguments.flows.as_deref(), &arguments.flow_words())?;
     let network = read_snapshot(arguments)?;
     let traces = trace_all(&network, lines, arguments.flows.as_deref())?;
     show(&network, &traces, arguments)?;
@@ -40,7 +40,7 @@ fn read_snapshot(arguments: &TraceArguments) -> Result<Network> {
 }
 
 /// Says on stderr what could not be read, and how much is not modelled.
-fn report(network: &Network, verbose: bool) {
+pub(super) fn report(network: &Network, verbose: bool) {
     let all = || network.hosts.iter().flat_map(|host| &host.diagnostics).chain(&network.diagnostics);
     for diagnostic in all().filter(|diagnostic| verbose || diagnostic.severity == Severity::Error) {
         anstream::eprintln!("{diagnostic}");
@@ -61,10 +61,10 @@ fn report(network: &Network, verbose: bool) {
     }
 }
 
-/// Reads the flows of `--flows`, or the one of the command line.
-fn read_flows(arguments: &TraceArguments) -> Result<Vec<FlowLine>> {
-    let Some(file) = &arguments.flows else {
-        let (lines, diagnostics) = parse(&arguments.flow_words().join(" "), "");
+/// Reads the flows of a file, or the one of the command line.
+pub(super) fn read_flows(file: Option<&Path>, words: &[String]) -> Result<Vec<FlowLine>> {
+    let Some(file) = file else {
+        let (lines, diagnostics) = parse(&words.join(" "), "");
         if let Some(first) = diagnostics.iter().find(|diagnostic| diagnostic.severity == Severity::Error) {
             bail!(message(first));
         }
@@ -121,7 +121,7 @@ fn trace_all(network: &Network, lines: Vec<FlowLine>, file: Option<&Path>) -> Re
 }
 
 /// Writes out the names of hosts: a namespace `HOST/ns/NAME` may be called `NAME` where no other host is.
-fn in_full(mut flow: Flow, network: &Network) -> Flow {
+pub(super) fn in_full(mut flow: Flow, network: &Network) -> Flow {
     let enters = flow.enters.as_mut().map(|(host, _)| host);
     for name in flow.from.as_mut().into_iter().chain(enters) {
         let ending = format!("/ns/{name}");

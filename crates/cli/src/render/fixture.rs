@@ -132,6 +132,7 @@ pub(crate) fn path(end: End) -> Path {
         findings: Vec::new(),
         assumptions: Vec::new(),
         drawn: BTreeMap::new(),
+        unrecorded: Vec::new(),
     }
 }
 

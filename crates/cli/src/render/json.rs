@@ -81,8 +81,18 @@ struct PathJson {
 
 impl PathJson {
     fn new(view: &View<'_>, verbose: bool) -> Self {
-        let Path { id, given, probability, result, hops, reply_hops, findings, assumptions, drawn: _ } =
-            view.path;
+        let Path {
+            id,
+            given,
+            probability,
+            result,
+            hops,
+            reply_hops,
+            findings,
+            assumptions,
+            drawn: _,
+            unrecorded: _,
+        } = view.path;
         Self {
             probability: *probability,
             outcome: result.end.outcome.word(),

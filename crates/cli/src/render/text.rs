@@ -17,7 +17,7 @@ mod paths;
 mod phase;
 mod quiet;
 mod step;
-mod style;
+pub(crate) mod style;
 mod taken;
 #[cfg(test)]
 mod tests;

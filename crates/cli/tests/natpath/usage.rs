@@ -96,3 +96,11 @@ fn colour_is_for_terminals_or_on_demand() {
     let coloured = |option: &str| natpath(&format!("{NET} {option} {FLOW}")).stdout.contains('\u{1b}');
     assert!(!coloured("") && !coloured("--color never") && coloured("--color always"));
 }
+
+#[test]
+fn what_cannot_be_verified_is_refused() {
+    refuses("verify", "", "--net <DIR>");
+    refuses(&format!("verify --net examples/double-dnat --flows - {FLOW}"), "", "cannot be used with");
+    refuses("verify --net corpus/hosts/docker-20-nft", "", "give --flows FILE, or a flow");
+    refuses("verify --net examples/double-dnat --flows -", "# nothing\n", "no flow to send");
+}

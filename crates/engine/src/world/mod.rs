@@ -12,10 +12,22 @@ mod reach;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use natpath_model::{Link, Network};
+use natpath_model::{Link, Network, Segment, SegmentEnd};
 
 use crate::host::{Host, LinkId};
 use crate::trace::HostId;
+
+/// All wires of a network: those of topology.json, and those that follow from numbers and addresses. An
+/// interface that nothing else is known to share a wire with is alone on one, or on none.
+#[must_use]
+pub fn wires(network: &Network) -> Vec<Segment> {
+    let world = World::new(network);
+    let end = |end: &End| SegmentEnd {
+        host: world.host(end.0).snapshot.name.clone(),
+        interface: world.link(*end).name,
+    };
+    world.wires.iter().map(|wire| Segment { ends: wire.ends.iter().map(end).collect() }).collect()
+}
 
 /// An interface of a host.
 pub(crate) type End = (HostId, LinkId);

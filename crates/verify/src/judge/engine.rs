@@ -37,6 +37,31 @@ pub fn run(scenario: &Scenario) -> Result<EngineRun<'_>> {
     Ok(EngineRun { traces, network, session })
 }
 
+/// The same, told after each step what the kernel did: of what chance decided, only that remains. So the number
+/// of histories stays small however many steps there are.
+///
+/// # Errors
+/// If it can't say where a flow starts.
+pub fn run_along<'a>(scenario: &'a Scenario, seen: &[Option<Observation>]) -> Result<EngineRun<'a>> {
+    let network = &scenario.network;
+    let mut session = Session::new(network);
+    let mut traces = Vec::new();
+    for (step, seen) in scenario.steps.iter().zip(seen) {
+        let trace = act(&mut session, &step.action)
+            .with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?;
+        if let (Some(trace), Some(seen)) = (&trace, seen) {
+            let is_seen = |path: &&Path| {
+                observation(network, trace, path, &step.action).is_seen_as(seen, &path.result.drawn)
+            };
+            if let Some(path) = trace.paths.iter().find(is_seen) {
+                session.given(&path.id);
+            }
+        }
+        traces.push(trace);
+    }
+    Ok(EngineRun { traces, network, session })
+}
+
 fn act(session: &mut Session<'_>, action: &Action) -> Result<Option<FlowTrace>> {
     match action {
         Action::Flow(FlowAction::Flow(flow)) => Ok(Some(session.trace(flow)?)),

@@ -19,9 +19,18 @@ pub fn run(scenario: &Scenario) -> Result<KernelRun> {
     if let [first, ..] = &world.missing[..] {
         bail!("{first}");
     }
-    let mut stage = Stage::open(&world, &scenario.network)?;
+    play(scenario, &world, |_| {})
+}
+
+/// Sends a scenario's flows through a network that runs; says before each step which it is, from 0.
+///
+/// # Errors
+/// If a flow can't be sent; what the kernel does with it is no error.
+pub fn play(scenario: &Scenario, world: &World, mut begins: impl FnMut(usize)) -> Result<KernelRun> {
+    let mut stage = Stage::open(world, &scenario.network)?;
     let mut seen = Vec::new();
-    for step in &scenario.steps {
+    for (number, step) in scenario.steps.iter().enumerate() {
+        begins(number);
         seen.push(
             act(&mut stage, &step.action)
                 .with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?,

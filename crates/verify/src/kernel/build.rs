@@ -65,50 +65,81 @@ impl World {
 
     /// Makes all interfaces, each in its host, joined as the segments say; gives back what nobody has.
     fn wire(&self, network: &Network) -> Result<Vec<String>> {
+        let mut pieces = Vec::new();
+        let mut far = Vec::new();
+        let mut wired = Vec::new();
+        for segment in &network.segments {
+            wired.extend(&segment.ends);
+            pieces.push(self.segment(network, &segment.ends, &mut far)?);
+        }
+        for (place, host) in network.hosts.iter().enumerate() {
+            for link in host.links.iter().filter(|link| !link.loopback) {
+                let end = SegmentEnd { host: host.name.clone(), interface: link.name };
+                if is_bridge(link) {
+                    pieces.push(Piece { ends: vec![(place, link.index)], words: self.bridge(place, link) });
+                } else if !wired.contains(&&end) {
+                    pieces.push(self.segment(network, std::slice::from_ref(&end), &mut far)?);
+                }
+            }
+        }
+        let batch: String = in_order(pieces).into_iter().map(|piece| piece.words).collect();
         self.nobody.run(|| {
             sysctl::quiet(&[]);
-            let mut batch = String::new();
-            let mut bridges = 0;
-            let mut far = 0;
-            let mut wired = Vec::new();
-            for segment in &network.segments {
-                wired.extend(&segment.ends);
-                if let [one, other] = &segment.ends[..] {
-                    let (one, other) = (self.end(network, one)?, self.end(network, other)?);
-                    let _ = writeln!(batch, "link add {one} type veth peer {other}");
-                    continue;
-                }
-                bridges += 1;
-                let _ = writeln!(
-                    batch,
-                    "link add br{bridges} type bridge mcast_snooping 0 nf_call_iptables 0 nf_call_ip6tables 0"
-                );
-                let _ = writeln!(batch, "link set br{bridges} up");
-                for end in &segment.ends {
-                    far += 1;
-                    let _ =
-                        writeln!(batch, "link add {} type veth peer name far{far}", self.end(network, end)?);
-                    let _ = writeln!(batch, "link set far{far} master br{bridges} up");
-                }
+            sysctl::hide_bridges();
+            command("ip", &["-batch", "-"], &batch)
+        })?;
+        Ok(far)
+    }
+
+    /// The words for a wire between two interfaces, or several on a bridge that is nobody's, or one and nobody.
+    fn segment(&self, network: &Network, ends: &[SegmentEnd], far: &mut Vec<String>) -> Result<Piece> {
+        let mut words = String::new();
+        let mut places = Vec::new();
+        for end in ends {
+            places.push(place(network, end)?);
+        }
+        if let [one, other] = ends {
+            let (one, other) = (self.end(network, one)?, self.end(network, other)?);
+            let _ = writeln!(words, "link add {one} type veth peer {other}");
+            return Ok(Piece { ends: places, words });
+        }
+        let mut name = |kind: &str| {
+            far.push(format!("{kind}{}", far.len() + 1));
+            far.last().cloned().unwrap_or_default()
+        };
+        let bridge = (ends.len() > 1).then(|| name("br"));
+        if let Some(bridge) = &bridge {
+            let _ = writeln!(
+                words,
+                "link add {bridge} type bridge mcast_snooping 0 nf_call_iptables 0 nf_call_ip6tables 0"
+            );
+            let _ = writeln!(words, "link set {bridge} up");
+        }
+        for end in ends {
+            let far = name("far");
+            let _ = writeln!(words, "link add {} type veth peer name {far}", self.end(network, end)?);
+            if let Some(bridge) = &bridge {
+                let _ = writeln!(words, "link set {far} master {bridge}");
+                // A port in hairpin mode sends back what the wire would then learn from it.
+                let _ = writeln!(words, "link set {far} type bridge_slave learning off");
             }
-            for host in &network.hosts {
-                for link in host.links.iter().filter(|link| !link.loopback && !is_bridge(link)) {
-                    let end = SegmentEnd { host: host.name.clone(), interface: link.name };
-                    if !wired.contains(&&end) {
-                        far += 1;
-                        let _ = writeln!(
-                            batch,
-                            "link add {} type veth peer name far{far}",
-                            self.end(network, &end)?
-                        );
-                        let _ = writeln!(batch, "link set far{far} up");
-                    }
-                }
-            }
-            command("ip", &["-batch", "-"], &batch)?;
-            let bridges = (1..=bridges).map(|number| format!("br{number}"));
-            Ok((1..=far).map(|number| format!("far{number}")).chain(bridges).collect())
-        })
+            let _ = writeln!(words, "link set {far} up");
+        }
+        Ok(Piece { ends: places, words })
+    }
+
+    /// The words for a bridge of a host.
+    fn bridge(&self, host: usize, link: &Link) -> String {
+        let mac = link.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
+        let [call4, call6] = link.detail.calls.map(u8::from);
+        format!(
+            "link add name {} index {}{mac} mtu {} netns {} type bridge mcast_snooping 0 forward_delay 0 \
+             nf_call_iptables {call4} nf_call_ip6tables {call6}\n",
+            link.name,
+            link.index,
+            link.mtu,
+            self.hosts[host].path()
+        )
     }
 
     /// Waits until every interface sends. A wire is up before the kernel has run the work that lets packets
@@ -121,7 +152,9 @@ impl World {
             .map(|host| host.links.iter().filter(|link| link.up).map(|link| link.name.to_string()).collect());
         let all: Vec<(&Namespace, Vec<String>)> =
             self.hosts.iter().zip(own).chain([(&self.nobody, far)]).collect();
-        for (namespace, names) in all {
+        // A bridge hears of its ports first, and its own work comes after that.
+        let rounds = if network.hosts.iter().any(|host| host.links.iter().any(is_bridge)) { 3 } else { 1 };
+        for (namespace, names) in std::iter::repeat_n(&all, rounds).flatten() {
             let batch: String = names.iter().map(|name| format!("link show dev {name}\n")).collect();
             namespace.command("ip", &["-batch", "-"], &batch).context("an interface does not come up")?;
         }
@@ -130,15 +163,8 @@ impl World {
 
     /// An interface in the words of `ip link add`.
     fn end(&self, network: &Network, end: &SegmentEnd) -> Result<String> {
-        let (host, namespace) = network
-            .hosts
-            .iter()
-            .zip(&self.hosts)
-            .find(|(host, _)| host.name == end.host)
-            .with_context(|| format!("a segment names the host {}, which is not there", end.host))?;
-        let link = host
-            .link(end.interface)
-            .with_context(|| format!("a segment names {}:{}, which is not there", end.host, end.interface))?;
+        let (host, link) = find(network, end)?;
+        let namespace = &self.hosts[host];
         let mac = link.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
         Ok(format!(
             "name {} index {}{mac} mtu {} netns {}",
@@ -148,6 +174,46 @@ impl World {
             namespace.path()
         ))
     }
+}
+
+/// A wire with its interfaces, or a bridge.
+struct Piece {
+    /// The hosts that have them, and their numbers.
+    ends: Vec<(usize, u32)>,
+    /// What makes it, for `ip -batch`.
+    words: String,
+}
+
+/// Puts pieces in an order in which each host gets its interfaces by their numbers, where there is one: the
+/// kernel goes through interfaces in the order in which it got them (dev.c, `list_netdevice`).
+fn in_order(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut ordered = Vec::with_capacity(pieces.len());
+    while !pieces.is_empty() {
+        let mut next: BTreeMap<usize, u32> = BTreeMap::new();
+        for (host, index) in pieces.iter().flat_map(|piece| piece.ends.iter().copied()) {
+            let lowest = next.entry(host).or_insert(index);
+            *lowest = index.min(*lowest);
+        }
+        let is_next = |piece: &Piece| piece.ends.iter().all(|(host, index)| next.get(host) == Some(index));
+        ordered.push(pieces.remove(pieces.iter().position(is_next).unwrap_or(0)));
+    }
+    ordered
+}
+
+fn find<'n>(network: &'n Network, end: &SegmentEnd) -> Result<(usize, &'n Link)> {
+    let host = network
+        .hosts
+        .iter()
+        .position(|host| host.name == end.host)
+        .with_context(|| format!("a segment names the host {}, which is not there", end.host))?;
+    let link = network.hosts[host]
+        .link(end.interface)
+        .with_context(|| format!("a segment names {}:{}, which is not there", end.host, end.interface))?;
+    Ok((host, link))
+}
+
+fn place(network: &Network, end: &SegmentEnd) -> Result<(usize, u32)> {
+    find(network, end).map(|(host, link)| (host, link.index))
 }
 
 /// Gives the calling thread's namespace all that a host has but its rules.
@@ -214,18 +280,8 @@ fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<S
     Ok(missing)
 }
 
-/// Makes a host's bridges and gives them their ports. No frame is flooded: each bridge knows who is where.
+/// Gives a host's bridges their ports. No frame is flooded: each bridge knows who is where.
 fn bridges(host: &Snapshot, batch: &mut String) {
-    for link in host.links.iter().filter(|link| is_bridge(link)) {
-        let mac = link.mac.map(|mac| format!(" address {mac}")).unwrap_or_default();
-        let [call4, call6] = link.detail.calls.map(u8::from);
-        let _ = writeln!(
-            batch,
-            "link add {} index {}{mac} mtu {} type bridge mcast_snooping 0 forward_delay 0 nf_call_iptables \
-             {call4} nf_call_ip6tables {call6}",
-            link.name, link.index, link.mtu
-        );
-    }
     for port in host.links.iter() {
         let Some(master) = port.master else { continue };
         let on = |set: bool| if set { "on" } else { "off" };

@@ -1,30 +1,54 @@
 //! Rules: loaded by the tools whose dumps they are, and their counters read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, bail};
-use natpath_model::{Backend, Counter, Family, Snapshot};
+use anyhow::{Context, Result};
+use natpath_formats::iptables_save::is_of_legacy;
+use natpath_model::{Backend, Counter, Family, Snapshot, SourceFile};
 
 use super::namespace::{Namespace, command};
 
-/// A kind of dump: the file's name, the tools, and what its tables are.
-const DUMPS: [(&str, &str, &str, Backend, Family); 4] = [
-    ("iptables-save", "iptables-nft-restore", "iptables-nft-save", Backend::Iptables, Family::Ip4),
-    ("ip6tables-save", "ip6tables-nft-restore", "ip6tables-nft-save", Backend::Iptables, Family::Ip6),
-    (
-        "iptables-legacy-save",
-        "iptables-legacy-restore",
-        "iptables-legacy-save",
-        Backend::IptablesLegacy,
-        Family::Ip4,
-    ),
-    (
-        "ip6tables-legacy-save",
-        "ip6tables-legacy-restore",
-        "ip6tables-legacy-save",
-        Backend::IptablesLegacy,
-        Family::Ip6,
-    ),
+/// A kind of dump.
+struct Dump {
+    /// The file's name in a snapshot.
+    file: &'static str,
+    /// The tool that loads it.
+    restore: &'static str,
+    /// The tool that prints it.
+    save: &'static str,
+    backend: Backend,
+    family: Family,
+}
+
+const DUMPS: [Dump; 4] = [
+    Dump {
+        file: "iptables-save",
+        restore: "iptables-nft-restore",
+        save: "iptables-nft-save",
+        backend: Backend::Iptables,
+        family: Family::Ip4,
+    },
+    Dump {
+        file: "ip6tables-save",
+        restore: "ip6tables-nft-restore",
+        save: "ip6tables-nft-save",
+        backend: Backend::Iptables,
+        family: Family::Ip6,
+    },
+    Dump {
+        file: "iptables-legacy-save",
+        restore: "iptables-legacy-restore",
+        save: "iptables-legacy-save",
+        backend: Backend::IptablesLegacy,
+        family: Family::Ip4,
+    },
+    Dump {
+        file: "ip6tables-legacy-save",
+        restore: "ip6tables-legacy-restore",
+        save: "ip6tables-legacy-save",
+        backend: Backend::IptablesLegacy,
+        family: Family::Ip6,
+    },
 ];
 
 /// Where a rule stands, in a form that does not depend on how it was read.
@@ -51,14 +75,34 @@ pub(super) fn load(namespace: &Namespace, host: &Snapshot) -> Result<()> {
     for file in host.files.iter().filter(|file| file.name == "ipset") {
         namespace.command("ipset", &["restore"], &file.text)?;
     }
+    let dumps = host.files.iter().filter(|file| dump(file).is_some());
+    for object in dumps.flat_map(|file| accounting_objects(&file.text)).collect::<BTreeSet<_>>() {
+        namespace.command("nfacct", &["add", object], "").context("a rule counts by nfacct")?;
+    }
     for file in &host.files {
-        if let Some((_, restore, ..)) = DUMPS.iter().find(|(name, ..)| *name == file.name) {
-            namespace.command(restore, &[], &file.text)?;
-        } else if file.name.starts_with("nft") {
-            bail!("{} is not loaded: nft rules are not built", file.name);
+        if let Some(Dump { restore, .. }) = dump(file) {
+            namespace.command(restore, &[], &file.text).with_context(|| file.name.clone())?;
         }
     }
     Ok(())
+}
+
+/// The names of nfacct objects that rules count by: they must be there before.
+fn accounting_objects(text: &str) -> BTreeSet<&str> {
+    let mut words = text.split_ascii_whitespace();
+    let mut names = BTreeSet::new();
+    while words.any(|word| word == "--nfacct-name") {
+        names.extend(words.next());
+    }
+    names
+}
+
+/// The kind of a file of rules; `None` for other files. The file that is named for the only backend of its host
+/// may be a dump of the legacy one.
+fn dump(file: &SourceFile) -> Option<&'static Dump> {
+    let named = DUMPS.iter().find(|dump| dump.file == file.name)?;
+    let legacy = |dump: &&Dump| dump.family == named.family && dump.backend == Backend::IptablesLegacy;
+    if is_of_legacy(&file.text) { DUMPS.iter().find(legacy) } else { Some(named) }
 }
 
 /// Reads the counters of all rules of a host that came from dumps.
@@ -67,11 +111,11 @@ pub(super) fn load(namespace: &Namespace, host: &Snapshot) -> Result<()> {
 /// If a tool fails or prints something else.
 pub fn counters(namespace: &Namespace, host: &Snapshot) -> Result<Counters> {
     let mut all = Counters::new();
-    for (name, _, save, backend, family) in DUMPS {
-        if host.files.iter().any(|file| file.name == name) {
-            let text = namespace.run(|| command(save, &["-c"], ""))?;
-            read(&text, backend, family, &mut all).with_context(|| format!("the output of {save} -c"))?;
-        }
+    let mut dumps: Vec<&Dump> = host.files.iter().filter_map(dump).collect();
+    dumps.dedup_by_key(|dump| dump.save);
+    for Dump { save, backend, family, .. } in dumps {
+        let text = namespace.run(|| command(save, &["-c"], ""))?;
+        read(&text, *backend, *family, &mut all).with_context(|| format!("the output of {save} -c"))?;
     }
     Ok(all)
 }

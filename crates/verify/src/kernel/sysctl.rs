@@ -86,16 +86,58 @@ pub(crate) fn quiet(interfaces: &[InterfaceName]) {
     }
 }
 
+/// Has br_netfilter, where it is loaded, pass by the bridges of the calling thread's namespace.
+pub(crate) fn hide_bridges() {
+    for (name, value) in STATED_BRIDGE {
+        // Not there without the module.
+        let _ = set(name, value);
+    }
+}
+
 /// Sets a host's own parameters, those first that overwrite others; gives back what could not be set.
 pub(crate) fn apply(sysctls: &Sysctls) -> Vec<String> {
     let overwrites = |name: &str| name == "net.ipv4.ip_forward" || name.ends_with(".conf.all.forwarding");
-    let all: Vec<_> = sysctls.iter().filter(|(name, _)| name.starts_with("net.")).collect();
+    let all: Vec<_> = sysctls.iter().filter(|(name, _)| matters(name)).collect();
     let (first, then): (Vec<_>, Vec<_>) = all.into_iter().partition(|(name, _)| overwrites(name));
     first
         .into_iter()
         .chain(then)
+        .filter(|(name, value)| !has(name, value))
         .filter_map(|(name, value)| set(name, value).err().map(|error| format!("{error:#}")))
         .collect()
+}
+
+/// Whether a parameter has a say in what becomes of a packet. A recorded host has a thousand others, and some
+/// that would break the quiet.
+fn matters(name: &str) -> bool {
+    const ROOTS: [&str; 5] =
+        ["net.ipv4.conf.", "net.ipv6.conf.", "net.netfilter.nf_conntrack_", "net.bridge.", "net.ipv4.fib_"];
+    const OTHERS: [&str; 6] = [
+        "net.ipv4.ip_forward",
+        "net.ipv4.ip_default_ttl",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.icmp_ratelimit",
+        "net.ipv4.icmp_ratemask",
+        "net.ipv6.fib_multipath_hash_policy",
+    ];
+    // Read-only, or the same for all namespaces.
+    const FIXED: [&str; 5] = [
+        "net.ipv4.conf.all.mc_forwarding",
+        "net.netfilter.nf_conntrack_count",
+        "net.netfilter.nf_conntrack_buckets",
+        "net.netfilter.nf_conntrack_max",
+        "net.netfilter.nf_conntrack_expect_max",
+    ];
+    let key = name.rsplit('.').next().unwrap_or_default();
+    let quiet =
+        QUIET_CONF4.iter().chain(&QUIET_CONF6).any(|(quiet, _)| *quiet == key) || key == "mc_forwarding";
+    let known = ROOTS.iter().any(|root| name.starts_with(root)) || OTHERS.contains(&name);
+    known && !quiet && !FIXED.contains(&name) && key != "stable_secret"
+}
+
+/// Whether a parameter has a value already.
+fn has(name: &str, value: &str) -> bool {
+    fs::read_to_string(path(name)).is_ok_and(|own| own.split_whitespace().eq(value.split_whitespace()))
 }
 
 /// Sets one parameter.

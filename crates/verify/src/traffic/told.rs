@@ -31,10 +31,15 @@ impl Stage<'_> {
         let first = notes.heard.iter().find(|(_, read)| read.role == Role::First);
         let Some((host, read)) = first else { return Ok(None) };
         let listening = match read.header.protocol {
-            // A wrong answer's reset may have ended the half-open connection, but then the answer was heard.
+            // A wrong answer's reset may have ended the half-open connection, but then the answer was heard,
+            // or the reset.
             Protocol::TCP => {
+                let ended = |(at, other): &(usize, Read)| {
+                    at == host && other.role == Role::LateReset && other.header == read.header
+                };
                 !notes.accepted.is_empty()
                     || notes.heard.iter().any(|(_, read)| read.role == Role::Answer)
+                    || notes.heard.iter().any(ended)
                     || self.is_half_open(*host, read.header)?
             }
             Protocol::UDP => notes.asked.is_some(),
