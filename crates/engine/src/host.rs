@@ -2,8 +2,8 @@
 //! sysctls read with the kernel's defaults.
 
 use natpath_model::{
-    ChainId, ChainKind, ChainType, Family, Field, Hook, InterfaceName, Item, Link, Match, Priority, Rule,
-    Snapshot, Statement,
+    Backend, ChainId, ChainKind, ChainType, Family, Field, Hook, HookEntry, HookFunction, InterfaceName,
+    Item, Link, Match, Priority, Rule, Snapshot, Statement,
 };
 
 use crate::conntrack::Settings;
@@ -56,6 +56,8 @@ pub(crate) enum Step {
 struct FamilyHooks {
     steps: [Vec<(Priority, Step)>; 5],
     nat: [Vec<(Priority, ChainAt)>; 5],
+    /// The hooks for which a listing tells the order of all chains.
+    settled: [bool; 5],
     /// Whether connection tracking is on: only while a rule needs it.
     conntrack: bool,
     /// Whether the nat hooks are registered: only while there is a nat chain.
@@ -133,7 +135,11 @@ impl<'a> Host<'a> {
 
     /// What runs at a hook, in order. `legacy_first` settles ties between iptables-legacy and nf_tables.
     pub(crate) fn steps(&self, family: Family, hook: Hook, legacy_first: impl FnOnce() -> bool) -> Vec<Step> {
-        let steps = &self.hooks[family as usize].steps[hook as usize];
+        let hooks = &self.hooks[family as usize];
+        let steps = &hooks.steps[hook as usize];
+        if hooks.settled[hook as usize] {
+            return steps.iter().map(|(_, step)| *step).collect();
+        }
         self.in_order(steps, legacy_first, |step| match step {
             Step::Chain(at) => Some(*at),
             Step::Conntrack | Step::Nat | Step::Confirm => None,
@@ -170,7 +176,7 @@ impl<'a> Host<'a> {
     }
 
     fn is_legacy(&self, at: ChainAt) -> bool {
-        self.snapshot.ruleset.tables[at.table as usize].backend == natpath_model::Backend::IptablesLegacy
+        self.snapshot.ruleset.tables[at.table as usize].backend == Backend::IptablesLegacy
     }
 
     /// `net.ipvX.conf.LINK.KEY` or'ed with `all` (`IN_DEV_ORCONF`).
@@ -246,11 +252,39 @@ impl FamilyHooks {
             steps.reverse();
             steps.sort_by_key(|(priority, _)| *priority);
         }
+        hooks.settle(snapshot, family);
         for chains in &mut hooks.nat {
             chains.reverse();
             chains.sort_by_key(|(priority, _)| *priority);
         }
         hooks
+    }
+
+    /// Puts chains of equal priority in the order of `nft list hooks`, where that lists them all. The chains of
+    /// type nat are not in it: one function of nf_nat stands for them.
+    fn settle(&mut self, snapshot: &Snapshot, family: Family) {
+        for hook in Hook::ALL {
+            let listed: Vec<_> =
+                snapshot.hooks.iter().filter(|entry| (entry.family, entry.hook) == (family, hook)).collect();
+            let place = |priority: Priority, at: ChainAt| {
+                listed.iter().position(|entry| entry.priority == priority && stands_for(entry, snapshot, at))
+            };
+            let steps = &mut self.steps[hook as usize];
+            let mut placed = Vec::with_capacity(steps.len());
+            for (priority, step) in steps.iter() {
+                let position = match step {
+                    Step::Chain(at) => place(*priority, *at),
+                    Step::Conntrack | Step::Nat | Step::Confirm => Some(0),
+                };
+                placed.extend(position.map(|position| ((*priority, position), (*priority, *step))));
+            }
+            if listed.is_empty() || placed.len() < steps.len() {
+                continue;
+            }
+            placed.sort_by_key(|(key, _)| *key);
+            *steps = placed.into_iter().map(|(_, step)| step).collect();
+            self.settled[hook as usize] = true;
+        }
     }
 
     fn add_own_steps(&mut self) {
@@ -270,6 +304,19 @@ impl FamilyHooks {
                     None => {}
                 }
             }
+        }
+    }
+}
+
+/// Whether an entry of a hook's listing is this chain.
+fn stands_for(entry: &HookEntry, snapshot: &Snapshot, at: ChainAt) -> bool {
+    let of = &snapshot.ruleset.tables[at.table as usize];
+    match &entry.function {
+        HookFunction::Kernel(_) => of.backend == Backend::IptablesLegacy && entry.is_legacy_table(),
+        HookFunction::Chain { family, table, chain } => {
+            of.backend != Backend::IptablesLegacy
+                && (*family, table) == (of.family, &of.name)
+                && *chain == of.chains[at.chain.0 as usize].name
         }
     }
 }

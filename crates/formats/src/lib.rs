@@ -21,6 +21,7 @@ pub mod flows;
 pub mod ip_json;
 pub mod ipset;
 pub mod iptables_save;
+pub mod nft_hooks;
 pub mod snapshot;
 pub mod ss;
 pub mod sysctl;

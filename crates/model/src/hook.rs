@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::net::Family;
+use crate::ruleset::TableFamily;
+
 /// A point of the packet's path where netfilter runs chains (linux/netfilter.h, `enum nf_inet_hooks`).
 ///
 /// ```text
@@ -116,4 +119,46 @@ impl Priority {
     pub const NAT_SRC: Self = Self(100);
     /// Confirmation of a new conntrack entry.
     pub const CONFIRM: Self = Self(i32::MAX);
+}
+
+/// A function that the kernel runs at a hook, as `nft list hooks` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookEntry {
+    /// The packets it sees.
+    pub family: Family,
+    /// The hook.
+    pub hook: Hook,
+    /// Its place in the hook; those of equal priority run in the order in which they are listed.
+    pub priority: Priority,
+    /// What runs.
+    pub function: HookFunction,
+}
+
+/// What runs at a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookFunction {
+    /// A base chain of nf_tables.
+    Chain {
+        /// The family of its table.
+        family: TableFamily,
+        /// Its table.
+        table: String,
+        /// The chain.
+        chain: String,
+    },
+    /// A function of the kernel's: `ipt_do_table`.
+    Kernel(String),
+}
+
+impl HookEntry {
+    /// Whether this is the table of iptables-legacy that has this priority (iptable_filter.c,
+    /// `ipt_do_table`; iptable_mangle.c and older kernels have a function for each table).
+    #[must_use]
+    pub fn is_legacy_table(&self) -> bool {
+        let HookFunction::Kernel(name) = &self.function else { return false };
+        let of_table = |prefix: &str| name.starts_with(prefix) && name.ends_with("_hook");
+        matches!(name.as_str(), "ipt_do_table" | "ip6t_do_table")
+            || of_table("iptable_")
+            || of_table("ip6table_")
+    }
 }

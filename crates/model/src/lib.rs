@@ -36,7 +36,7 @@ pub use fib::{
     Scope, table_id,
 };
 pub use flow::Flow;
-pub use hook::{Hook, Manip, Priority};
+pub use hook::{Hook, HookEntry, HookFunction, Manip, Priority};
 pub use matching::{Expr, Field, Match, Opaque, Test};
 pub use net::{Endpoint, Family, Mac, Port, Protocol};
 pub use origin::{FileId, Origin, SourceFile};

@@ -6,6 +6,7 @@ use crate::bypass::Bypass;
 use crate::conntrack::Connection;
 use crate::diagnostic::Diagnostic;
 use crate::fib::{Forwarding, Link, Neighbour, PolicyRule, Route};
+use crate::hook::HookEntry;
 use crate::net::Family;
 use crate::origin::{FileId, Origin, SourceFile};
 use crate::ruleset::Ruleset;
@@ -70,6 +71,8 @@ pub struct Snapshot {
     pub connections: Vec<Connection>,
     /// Its rules.
     pub ruleset: Ruleset,
+    /// What runs at its hooks, in order, if that was listed.
+    pub hooks: Vec<HookEntry>,
     /// Its kernel parameters.
     pub sysctls: Sysctls,
     /// Its listening sockets.

@@ -152,9 +152,8 @@ fn failed_lines(errors: &[Diagnostic]) -> BTreeSet<u32> {
 }
 
 /// Files of the layout that are not read, what they hold, and what that means.
-const NOT_READ: [(&str, &str, &str); 4] = [
+const NOT_READ: [(&str, &str, &str); 3] = [
     ("cluster.json", "cluster", "Kubernetes objects are not read: the rules of the nodes count"),
-    ("nft-hooks", "nft-hooks", "the order of equal priorities is not read: it is taken as documented"),
     ("nft.txt", "nft", "nft.json is read in its place"),
     ("listen", "sockets", "`sockets` is read in its place"),
 ];
@@ -243,6 +242,7 @@ fn file(dir: &Path, entry: &str, snapshot: &Snapshot) -> Accounted {
         "sockets" => lines::sockets,
         "listen" if !beside("sockets") => lines::sockets,
         "ipset" => lines::sets,
+        "nft-hooks" => lines::hooks,
         "date" => lines::date,
         "name" => lines::name,
         other => return not_read(entry, other),

@@ -10,7 +10,7 @@ use natpath_model::{
 use super::files::{FileText, read_text, remark};
 use super::nft;
 use crate::ip_json::{addr, bridge, neigh, route, rule};
-use crate::{bypass, conntrack, derive, ipset, iptables_save, ss, sysctl};
+use crate::{bypass, conntrack, derive, ipset, iptables_save, nft_hooks, ss, sysctl};
 
 pub(super) struct HostReader<'d> {
     dir: &'d Path,
@@ -38,6 +38,7 @@ impl<'d> HostReader<'d> {
         self.sets();
         self.date();
         self.nft();
+        self.hooks();
         self.bypasses();
         self.snapshot
     }
@@ -309,6 +310,14 @@ impl<'d> HostReader<'d> {
             found.construct = Some("nft tables".to_owned());
             self.snapshot.diagnostics.push(found);
         }
+    }
+
+    fn hooks(&mut self) {
+        let Some(file) = self.text("nft-hooks") else { return };
+        let (hooks, mut diagnostics) = nft_hooks::parse(&file.text, &file.path);
+        self.snapshot.hooks = hooks;
+        self.snapshot.diagnostics.append(&mut diagnostics);
+        self.keep(file);
     }
 
     /// What acts beside netfilter: it is named where a path meets it.

@@ -72,7 +72,7 @@ pub type Counters = BTreeMap<RulePlace, (Counter, String)>;
 /// Loads all dumps of a host.
 pub(super) fn load(namespace: &Namespace, host: &Snapshot) -> Result<()> {
     // Rules name sets.
-    for file in host.files.iter().filter(|file| file.name == "ipset") {
+    for file in host.files.iter().filter(|file| base(file) == "ipset") {
         namespace.command("ipset", &["restore"], &file.text)?;
     }
     let dumps = host.files.iter().filter(|file| dump(file).is_some());
@@ -85,6 +85,10 @@ pub(super) fn load(namespace: &Namespace, host: &Snapshot) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn base(file: &SourceFile) -> &str {
+    file.name.strip_suffix(".gz").unwrap_or(&file.name)
 }
 
 /// The names of nfacct objects that rules count by: they must be there before.
@@ -100,7 +104,7 @@ fn accounting_objects(text: &str) -> BTreeSet<&str> {
 /// The kind of a file of rules; `None` for other files. The file that is named for the only backend of its host
 /// may be a dump of the legacy one.
 fn dump(file: &SourceFile) -> Option<&'static Dump> {
-    let named = DUMPS.iter().find(|dump| dump.file == file.name)?;
+    let named = DUMPS.iter().find(|dump| dump.file == base(file))?;
     let legacy = |dump: &&Dump| dump.family == named.family && dump.backend == Backend::IptablesLegacy;
     if is_of_legacy(&file.text) { DUMPS.iter().find(legacy) } else { Some(named) }
 }

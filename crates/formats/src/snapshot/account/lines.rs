@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Accounted, Source, Unit, failed_lines};
 use crate::iptables_save::ast::Line;
 use crate::iptables_save::{has_table, parse};
+use crate::nft_hooks;
 
 /// iptables-save: an item is a rule.
 pub(super) fn rules(source: &Source<'_>) -> Accounted {
@@ -86,6 +87,17 @@ pub(super) fn sets(source: &Source<'_>) -> Accounted {
     let (lines, structure): (Vec<_>, Vec<_>) = read.partition(|(_, line)| is_item(line));
     let listed: usize = source.snapshot.sets.iter().map(|set| 1 + set.len()).sum();
     Accounted { items: listed.min(lines.len()), structure: structure.len(), ..account }
+}
+
+/// nft list hooks: an item is a function at a hook; those of bridges, ARP and devices order no IP packets.
+pub(super) fn hooks(source: &Source<'_>) -> Accounted {
+    let account = source.account("nft-hooks", Unit::Lines, source.text.lines().count());
+    let entries =
+        source.text.lines().filter(|line| matches!(nft_hooks::line(line), nft_hooks::Line::Entry(_)));
+    let entries = entries.count();
+    let items = source.snapshot.hooks.len();
+    let unread = entries.saturating_sub(items + account.failed());
+    Accounted { items, unread, structure: account.total - entries, ..account }
 }
 
 /// The time of recording.
