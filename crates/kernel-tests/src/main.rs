@@ -1,11 +1,11 @@
 //! Runs scenarios, writes down what they show, records their networks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use natpath_kernel_tests::{directory, parse};
+use natpath_kernel_tests::{directory, parse, random};
 use natpath_verify::compare;
 use natpath_verify::judge::{engine, kernel};
 use natpath_verify::scenario::Scenario;
@@ -13,10 +13,14 @@ use natpath_verify::scenario::Scenario;
 const USAGE: &str = "usage: natpath-kernel-tests run [--kernel] FILE|DIRECTORY...
        natpath-kernel-tests bless [--kernel] FILE...
        natpath-kernel-tests record FILE DIRECTORY
+       natpath-kernel-tests random [--seed=N] [--seconds=N] [--scenarios=N] [--first=N] [--threads=N] [--no-shrink]
+       natpath-kernel-tests random --print --seed=N --first=N
 
 run       prints where the engine, the kernel and the file differ; a directory is a network with its flows
 bless     writes what the kernel does into the file, if the engine agrees
 record    writes what the standard tools print in the scenario's hosts, before the flows
+random    compares engine and kernel on scenarios made by chance; those that differ are made small and written
+          to target/random
 --kernel  asks the kernel alone";
 
 fn main() -> ExitCode {
@@ -29,6 +33,13 @@ fn main() -> ExitCode {
         ["record", file, to] => {
             each(&[file], |file| directory::record(&read(file)?, Path::new(to)).map(|()| true))
         }
+        ["random"] => match random(&arguments) {
+            Ok(good) => good,
+            Err(error) => {
+                eprintln!("{error:#}");
+                return ExitCode::from(2);
+            }
+        },
         ["bless", ref files @ ..] => each(files, |file| bless(file, kernel_only)),
         _ => {
             eprintln!("{USAGE}");
@@ -36,6 +47,48 @@ fn main() -> ExitCode {
         }
     };
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Compares on scenarios made by chance.
+fn random(arguments: &[String]) -> Result<bool> {
+    let given =
+        |key: &str| arguments.iter().find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='));
+    let number = |key: &str, default: u64| match given(key) {
+        Some(text) => text.parse().with_context(|| format!("{key}: expected a number, found {text}")),
+        None => Ok(default),
+    };
+    let options = random::Options {
+        seed: number("--seed", 1)?,
+        time: Duration::from_secs(number("--seconds", 60)?),
+        scenarios: number("--scenarios", u64::MAX)?,
+        first: number("--first", 0)?,
+        threads: usize::try_from(number("--threads", 6)?)?,
+        directory: PathBuf::from("target/random"),
+        shrink: !arguments.iter().any(|argument| argument == "--no-shrink"),
+    };
+    if arguments.iter().any(|argument| argument == "--print") {
+        print!("{}", random::text(options.seed, options.first));
+        return Ok(true);
+    }
+    let start = Instant::now();
+    let outcome = random::run(&options)?;
+    let seconds = start.elapsed().as_secs_f64();
+    print!("{}", outcome.coverage);
+    for refused in &outcome.refused {
+        println!("refused: {refused}");
+    }
+    for (file, differences) in &outcome.mismatches {
+        println!("differs: {}\n{}", file.display(), differences.join("\n"));
+    }
+    println!(
+        "seed {}: {} scenarios in {seconds:.0} s ({:.1} a second), {} differ, {} refused",
+        options.seed,
+        outcome.scenarios,
+        outcome.scenarios as f64 / seconds,
+        outcome.mismatches.len(),
+        outcome.refused.len()
+    );
+    Ok(outcome.mismatches.is_empty() && outcome.refused.is_empty())
 }
 
 /// Does something for each file and says what went wrong; gives back whether nothing did.
