@@ -12,7 +12,7 @@ mod reach;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use natpath_model::{Link, Network};
+use natpath_model::{Link, Network, Snapshot};
 
 use crate::host::{Host, LinkId};
 use crate::trace::HostId;
@@ -113,6 +113,14 @@ impl<'a> World<'a> {
         world.join_the_rest();
         world.find_domains();
         world
+    }
+
+    /// Gives a host another snapshot, which differs from its own in the rules only, and gives that back.
+    pub(crate) fn replace(&mut self, id: HostId, snapshot: &'a Snapshot) -> &'a Snapshot {
+        let host = &mut self.hosts[id.0 as usize];
+        let old = host.snapshot;
+        *host = host.reloaded(snapshot);
+        old
     }
 
     pub(crate) fn host(&self, id: HostId) -> &Host<'a> {
