@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use natpath_engine::trace::{FlowTrace, Path};
+use natpath_engine::trace::{Closing, FlowTrace, Path};
 use natpath_formats::flows::FlowAction;
 use natpath_model::{Network, Protocol};
 
 use crate::judge::KernelRun;
-use crate::judge::engine::{EngineRun, observation};
+use crate::judge::engine::{EngineRun, observation, seen_closing};
 use crate::kernel::rules::{Counters, RulePlace};
-use crate::observe::Observation;
+use crate::observe::{Observation, SeenClosing};
 use crate::scenario::{Action, Alternative, Scenario, Step};
 
 /// The differences between the engine's answer and the kernel's; none where they agree.
@@ -19,7 +19,10 @@ pub fn engine_with_kernel(scenario: &Scenario, engine: &EngineRun<'_>, kernel: &
     let network = &scenario.network;
     let mut differences = Vec::new();
     let mut chosen: Vec<Option<String>> = Vec::new();
-    for ((step, trace), seen) in scenario.steps.iter().zip(&engine.traces).zip(&kernel.seen) {
+    for (index, ((step, trace), seen)) in
+        scenario.steps.iter().zip(&engine.traces).zip(&kernel.seen).enumerate()
+    {
+        differences.extend(closing_with_kernel(scenario, engine, kernel, index));
         let (Some(trace), Some(seen)) = (trace, seen) else { continue };
         let said = |path: &Path| observation(network, trace, path, &step.action);
         let mut possible = trace.paths.iter().filter(|path| goes_with(path, &chosen));
@@ -37,6 +40,28 @@ pub fn engine_with_kernel(scenario: &Scenario, engine: &EngineRun<'_>, kernel: &
     }
     differences.extend(counters(scenario, engine.counters(&chosen), kernel));
     differences
+}
+
+/// The difference in what became of a connection that a step ends.
+fn closing_with_kernel(
+    scenario: &Scenario,
+    engine: &EngineRun<'_>,
+    kernel: &KernelRun,
+    index: usize,
+) -> Option<String> {
+    let (said, seen) = (engine.closings[index].as_ref()?, kernel.closings[index].as_ref()?);
+    let of = |closing| seen_closing(&scenario.network, closing);
+    if said.iter().any(|closing| of(closing).is_seen_as(seen, &closing.drawn)) {
+        return None;
+    }
+    let step = &scenario.steps[index];
+    let mut text = format!("{}:{}: {}\n  kernel saw:\n", scenario.file, step.line, step.text);
+    push_lines(&mut text, &seen.lines());
+    for closing in said {
+        text.push_str("  engine says:\n");
+        push_lines(&mut text, &of(closing).lines());
+    }
+    Some(text)
 }
 
 /// Whether a path goes with the paths that earlier flows took.
@@ -169,18 +194,21 @@ fn same_line(expected: &str, said: &str) -> bool {
 /// The lines that say what the engine says: each step's alternatives.
 #[must_use]
 pub fn engine_lines(scenario: &Scenario, engine: &EngineRun<'_>) -> Vec<Vec<Alternative>> {
-    let of_step = |(step, trace): (&Step, &Option<FlowTrace>)| {
+    let of_step = |((step, trace), closings): ((&Step, &Option<FlowTrace>), &Option<Vec<Closing>>)| {
+        let of_path =
+            |path| observation(&scenario.network, trace.as_ref()?, path, &step.action).lines().into();
+        let paths = trace.iter().flat_map(|trace| &trace.paths).filter_map(of_path);
+        let closings = closings.iter().flatten();
+        let closings = closings.map(|closing| seen_closing(&scenario.network, closing).lines());
         let mut alternatives: Vec<Alternative> = Vec::new();
-        let Some(trace) = trace else { return alternatives };
-        for path in &trace.paths {
-            let lines = observation(&scenario.network, trace, path, &step.action).lines();
+        for lines in paths.chain(closings) {
             if !alternatives.contains(&lines) {
                 alternatives.push(lines);
             }
         }
         alternatives
     };
-    scenario.steps.iter().zip(&engine.traces).map(of_step).collect()
+    scenario.steps.iter().zip(&engine.traces).zip(&engine.closings).map(of_step).collect()
 }
 
 /// A line for each rule that counted in any history; `*` where histories differ.
@@ -203,7 +231,11 @@ pub fn engine_counter_lines(scenario: &Scenario, engine: &EngineRun<'_>) -> Vec<
 /// The lines that say what the kernel did.
 #[must_use]
 pub fn kernel_lines(kernel: &KernelRun) -> Vec<Vec<Alternative>> {
-    kernel.seen.iter().map(|seen| seen.iter().map(Observation::lines).collect()).collect()
+    let of_step = |(seen, closing): (&Option<Observation>, &Option<SeenClosing>)| {
+        let flows = seen.iter().map(Observation::lines);
+        flows.chain(closing.iter().map(SeenClosing::lines)).collect()
+    };
+    kernel.seen.iter().zip(&kernel.closings).map(of_step).collect()
 }
 
 /// A line for each rule that counted packets.

@@ -1,11 +1,12 @@
-//! A snapshot's directory with a `flows` file, as a scenario.
+//! A snapshot's directory with a `flows` file, as a scenario. Dumps to load are found from that directory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use natpath_formats::flows::{self, FlowAction};
-use natpath_formats::snapshot;
+use natpath_formats::snapshot::{self, Dump};
 use natpath_model::Severity;
 
 use crate::scenario::{Action, Scenario, Step};
@@ -23,7 +24,7 @@ pub fn read(directory: &Path) -> Result<Scenario> {
     if let Some(fault) = diagnostics.iter().find(|found| found.severity == Severity::Error) {
         bail!("{fault}");
     }
-    let steps = lines
+    let steps: Vec<Step> = lines
         .into_iter()
         .map(|line| Step {
             line: line.line,
@@ -31,7 +32,30 @@ pub fn read(directory: &Path) -> Result<Scenario> {
             action: Action::Flow(line.action),
             expected: Vec::new(),
         })
-        .filter(|step| !matches!(step.action, Action::Flow(FlowAction::Load { .. })))
         .collect();
-    Ok(Scenario { title: file.clone(), file, text, rows: Vec::new(), network, steps, counters: None })
+    let mut scenario = Scenario {
+        title: file.clone(),
+        file,
+        text,
+        rows: Vec::new(),
+        network,
+        dumps: dumps(directory, &steps)?,
+        loads: BTreeMap::new(),
+        steps,
+        counters: None,
+    };
+    scenario.resolve_loads()?;
+    Ok(scenario)
+}
+
+/// Reads all dumps that `load` lines name.
+fn dumps(directory: &Path, steps: &[Step]) -> Result<BTreeMap<String, Vec<Dump>>> {
+    let mut dumps = BTreeMap::new();
+    for step in steps {
+        let Action::Flow(FlowAction::Load { files, .. }) = &step.action else { continue };
+        for file in files {
+            dumps.insert(file.clone(), Dump::read(&directory.join(file))?);
+        }
+    }
+    Ok(dumps)
 }

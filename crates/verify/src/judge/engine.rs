@@ -1,15 +1,16 @@
 //! Asks the engine, and puts its paths in the form of what can be seen.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use natpath_engine::trace::{
-    FlowTrace, Header, HostId, IcmpError, Outcome, Path, Place, Reply, Step as TraceStep, Why,
+    Closing, FlowTrace, Header, HostId, IcmpError, Outcome, Path, Place, Reply, StateChange,
+    Step as TraceStep, Why,
 };
-use natpath_engine::{History, Session, wire};
+use natpath_engine::{EntryPattern, History, Session, wire};
 use natpath_formats::flows::FlowAction;
 use natpath_model::{Family, Network, Protocol, RouteType, Snapshot, TableFamily};
 
 use crate::kernel::rules::{Counters, RulePlace};
-use crate::observe::{Arrival, Back, Observation, SeenEntry};
+use crate::observe::{Arrival, Back, Observation, SeenChange, SeenClosing, SeenEntry, state_name};
 use crate::scenario::{Action, Scenario};
 use crate::traffic::datagram;
 
@@ -18,8 +19,10 @@ use crate::traffic::datagram;
 pub struct EngineRun<'a> {
     /// The trace of each step; `None` for a step that shows nothing.
     pub traces: Vec<Option<FlowTrace>>,
-    network: &'a Network,
+    /// For each step that ends a connection, what may become of that.
+    pub closings: Vec<Option<Vec<Closing>>>,
     session: Session<'a>,
+    hosts: Vec<&'a Snapshot>,
 }
 
 /// Sends the scenario's flows through the engine.
@@ -27,34 +30,54 @@ pub struct EngineRun<'a> {
 /// # Errors
 /// If it can't say where a flow starts.
 pub fn run(scenario: &Scenario) -> Result<EngineRun<'_>> {
-    let network = &scenario.network;
-    let mut session = Session::new(network);
-    let mut traces = Vec::new();
-    for step in &scenario.steps {
-        let trace = act(&mut session, &step.action);
-        traces.push(trace.with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?);
+    let session = Session::new(&scenario.network);
+    let hosts = scenario.last_hosts().collect();
+    let mut run = EngineRun { traces: Vec::new(), closings: Vec::new(), session, hosts };
+    for (index, step) in scenario.steps.iter().enumerate() {
+        let said = act(&mut run.session, scenario.loads.get(&index), &step.action)
+            .with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?;
+        run.traces.push(said.0);
+        run.closings.push(said.1);
     }
-    Ok(EngineRun { traces, network, session })
+    Ok(run)
 }
 
-fn act(session: &mut Session<'_>, action: &Action) -> Result<Option<FlowTrace>> {
-    match action {
-        Action::Flow(FlowAction::Flow(flow)) => Ok(Some(session.trace(flow)?)),
-        Action::Flow(FlowAction::Wait(time)) => {
-            session.wait(*time);
-            Ok(None)
-        }
+/// What the engine says of a step: of a flow, or of the end of a connection.
+type Said = (Option<FlowTrace>, Option<Vec<Closing>>);
+
+fn act<'a>(session: &mut Session<'a>, loaded: Option<&'a Snapshot>, action: &Action) -> Result<Said> {
+    let action = match action {
         Action::Packet(step) => {
             let packet = wire::parse(&datagram(step))?;
-            Ok(Some(session.inject(&step.host, step.interface, packet)?))
+            return Ok((Some(session.inject(&step.host, step.interface, packet)?), None));
         }
-        Action::Flow(
-            FlowAction::Load { .. }
-            | FlowAction::Forget { .. }
-            | FlowAction::More { .. }
-            | FlowAction::Close { .. },
-        ) => bail!("the engine does not play this line"),
+        Action::Flow(action) => action,
+    };
+    match action {
+        FlowAction::Flow(flow) => return Ok((Some(session.trace(flow)?), None)),
+        FlowAction::More { id, side } => return Ok((Some(session.more(id, *side)?), None)),
+        FlowAction::Close { id, how } => return Ok((None, Some(session.close(id, *how)?))),
+        FlowAction::Wait(time) => session.wait(*time),
+        FlowAction::Load { .. } => session.load(loaded.context("the rules to load were not read")?)?,
+        FlowAction::Forget { host, protocol, src, dst } => {
+            session.forget(host, &EntryPattern { protocol: *protocol, src: *src, dst: *dst })?;
+        }
     }
+    Ok((None, None))
+}
+
+/// What would be seen of the end of a connection.
+#[must_use]
+pub fn seen_closing(network: &Network, closing: &Closing) -> SeenClosing {
+    let change = |change: &StateChange| SeenChange {
+        host: name(network, Place::Host(change.host)),
+        original: change.original,
+        from: state_name(change.from),
+        to: change.to.map(|(state, _)| state_name(state)),
+    };
+    let mut changes: Vec<SeenChange> = closing.changes.iter().map(change).collect();
+    changes.sort();
+    SeenClosing { open: closing.open, arrived: closing.open && closing.arrived, changes }
 }
 
 impl EngineRun<'_> {
@@ -68,7 +91,7 @@ impl EngineRun<'_> {
                 _ => true,
             })
         };
-        let hosts = || (0..).map(HostId).zip(&self.network.hosts);
+        let hosts = || (0..).map(HostId).zip(self.hosts.iter().copied());
         let of_history = |history: &History| hosts().map(|(id, host)| counters(history, id, host)).collect();
         self.session.histories().filter(fits).map(of_history).collect()
     }

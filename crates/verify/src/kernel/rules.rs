@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use natpath_model::{Backend, Counter, Family, Snapshot};
+use natpath_formats::snapshot::{Dump, DumpKind};
+use natpath_model::{Backend, ChainKind, Counter, Family, Snapshot, Table, TableFamily};
 
 use super::namespace::{Namespace, command};
 
@@ -61,14 +62,77 @@ pub(super) fn load(namespace: &Namespace, host: &Snapshot) -> Result<()> {
     Ok(())
 }
 
+/// Puts other rules in the place of a host's, as a `load` line asks: sets, then dumps as they are listed,
+/// then nothing for the tables that no dump has.
+///
+/// # Errors
+/// If a tool refuses its input.
+pub(crate) fn replace(
+    namespace: &Namespace,
+    before: &Snapshot,
+    after: &Snapshot,
+    dumps: &[Dump],
+) -> Result<()> {
+    for dump in dumps.iter().filter(|dump| dump.kind() == Some(DumpKind::Sets)) {
+        namespace.command("ipset", &["-exist", "restore"], &refilled(&dump.text))?;
+    }
+    for dump in dumps {
+        match dump.kind() {
+            Some(DumpKind::Rules(backend, family)) => {
+                namespace.command(&tool(backend, family, "restore"), &[], &dump.text)?;
+            }
+            Some(DumpKind::Nft) => bail!("{} is not loaded: nft rules are not built", dump.name),
+            Some(DumpKind::Sets) | None => {}
+        }
+    }
+    let key = |table: &Table| (table.backend, table.family, table.name.clone());
+    let gone = |table: &&Table| !after.ruleset.tables.iter().any(|other| key(other) == key(table));
+    for table in before.ruleset.tables.iter().filter(gone) {
+        let family = if table.family == TableFamily::Ip6 { Family::Ip6 } else { Family::Ip4 };
+        if table.backend == Backend::IptablesLegacy {
+            namespace.command(&tool(table.backend, family, "restore"), &[], &emptied(table))?;
+        } else {
+            namespace.command("nft", &["delete", "table", &table.family.to_string(), &table.name], "")?;
+        }
+    }
+    Ok(())
+}
+
+/// `iptables-nft-restore` and its like.
+fn tool(backend: Backend, family: Family, what: &str) -> String {
+    let program = if family == Family::Ip6 { "ip6tables" } else { "iptables" };
+    let variant = if backend == Backend::IptablesLegacy { "legacy" } else { "nft" };
+    format!("{program}-{variant}-{what}")
+}
+
+/// Input for `ipset restore` that leaves the listed elements in sets that are in use.
+fn refilled(text: &str) -> String {
+    let made = |line: &&str| line.starts_with("create ");
+    let mut whole: String = text.lines().filter(made).map(|line| format!("{line}\n")).collect();
+    for name in text.lines().filter(made).filter_map(|line| line.split_whitespace().nth(1)) {
+        whole.push_str(&format!("flush {name}\n"));
+    }
+    whole.extend(text.lines().filter(|line| !made(line)).map(|line| format!("{line}\n")));
+    whole
+}
+
+/// A dump of a table without rules.
+fn emptied(table: &Table) -> String {
+    let is_base = |chain: &&natpath_model::Chain| matches!(chain.kind, ChainKind::Base { .. });
+    let chains: String =
+        table.chains.iter().filter(is_base).map(|chain| format!(":{} ACCEPT [0:0]\n", chain.name)).collect();
+    format!("*{}\n{chains}COMMIT\n", table.name)
+}
+
 /// Reads the counters of all rules of a host that came from dumps.
 ///
 /// # Errors
 /// If a tool fails or prints something else.
 pub fn counters(namespace: &Namespace, host: &Snapshot) -> Result<Counters> {
     let mut all = Counters::new();
-    for (name, _, save, backend, family) in DUMPS {
-        if host.files.iter().any(|file| file.name == name) {
+    for (_, _, save, backend, family) in DUMPS {
+        let is_of = |table: &Table| (table.backend, table.family) == (backend, TableFamily::from(family));
+        if host.ruleset.tables.iter().any(is_of) {
             let text = namespace.run(|| command(save, &["-c"], ""))?;
             read(&text, backend, family, &mut all).with_context(|| format!("the output of {save} -c"))?;
         }
