@@ -113,11 +113,18 @@ impl<'a> Host<'a> {
     }
 
     /// The host with other rules.
-    pub(crate) fn reloaded(&self, snapshot: &'a Snapshot) -> Self {
-        let same = self.snapshot.ruleset == snapshot.ruleset;
-        let registered =
-            if same { self.registered.clone() } else { self.registered.after(&snapshot.ruleset) };
-        Self::with(self.id, snapshot, registered)
+    pub(crate) fn with_rules(&self, snapshot: &'a Snapshot) -> Self {
+        Self::with(self.id, snapshot, self.registered.after(&snapshot.ruleset))
+    }
+
+    /// The host with other sets.
+    pub(crate) fn with_sets(&self, snapshot: &'a Snapshot) -> Self {
+        Self::with(self.id, snapshot, self.registered.clone())
+    }
+
+    /// Whether connection tracking is on.
+    pub(crate) fn tracks(&self, family: Family) -> bool {
+        self.hooks[family as usize].conntrack
     }
 
     fn with(id: HostId, snapshot: &'a Snapshot, registered: Registered) -> Self {

@@ -43,19 +43,25 @@ impl HostState {
     }
 
     /// Takes note that other rules have taken the place of a host's.
-    pub(crate) fn load(&mut self, old: &Snapshot, new: &Snapshot, now: Instant) {
+    pub(crate) fn load(&mut self, old: &Snapshot, new: &Snapshot) {
         self.counters.clear();
         self.nth.clear();
         self.loaded = true;
         self.memory.load(&new.ruleset);
-        if new.sets != old.sets {
-            self.memory.load_sets(now);
-        }
         let places = Places::of(new);
         for entry in self.conntrack.entries_mut() {
             for by in &mut entry.translated_by {
                 *by = by.and_then(|by| places.find(old, by));
             }
+        }
+    }
+}
+
+impl HostState {
+    /// Takes note that other sets may have taken the place of a host's.
+    pub(crate) fn load_sets(&mut self, old: &Snapshot, new: &Snapshot, now: Instant) {
+        if new.sets != old.sets {
+            self.memory.load_sets(now);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use natpath_formats::flows::FlowAction;
-use natpath_formats::snapshot::{Dump, with_rules};
+use natpath_formats::snapshot::{Dump, Loaded, with_rules};
 use natpath_model::{Endpoint, InterfaceName, Network, Protocol, Severity, Snapshot};
 
 /// A scenario file as read.
@@ -25,7 +25,7 @@ pub struct Scenario {
     /// The dumps that `load` lines name, by the word they are named with.
     pub dumps: BTreeMap<String, Vec<Dump>>,
     /// For each step that loads rules, the host as it is then.
-    pub loads: BTreeMap<usize, Snapshot>,
+    pub loads: BTreeMap<usize, Loaded>,
     /// The counters expected at the end; `None` if the file has none.
     pub counters: Option<Vec<String>>,
 }
@@ -89,7 +89,8 @@ impl Scenario {
         let mut loads = BTreeMap::new();
         for (index, step) in self.steps.iter().enumerate() {
             let Action::Flow(FlowAction::Load { host, files }) = &step.action else { continue };
-            let earlier = loads.values().rev().find(|loaded: &&Snapshot| loaded.name == *host);
+            let mut earlier = loads.values().rev().map(|loaded: &Loaded| &loaded.host);
+            let earlier = earlier.find(|earlier| earlier.name == *host);
             let loaded = self
                 .load(host, files, earlier)
                 .with_context(|| format!("{}:{}: {}", self.file, step.line, step.text))?;
@@ -99,13 +100,13 @@ impl Scenario {
         Ok(())
     }
 
-    fn load(&self, host: &str, files: &[String], earlier: Option<&Snapshot>) -> Result<Snapshot> {
+    fn load(&self, host: &str, files: &[String], earlier: Option<&Snapshot>) -> Result<Loaded> {
         let before = match earlier {
             Some(earlier) => earlier,
             None => self.network.host(host).with_context(|| format!("no host is called {host}"))?,
         };
         let loaded = with_rules(before, &self.dumps_named(files)?)?;
-        match loaded.diagnostics.iter().find(|found| found.severity == Severity::Error) {
+        match loaded.host.diagnostics.iter().find(|found| found.severity == Severity::Error) {
             Some(fault) => bail!("{fault}"),
             None => Ok(loaded),
         }
@@ -135,10 +136,10 @@ impl Scenario {
 
     /// The hosts as they are after the last step.
     pub fn last_hosts(&self) -> impl Iterator<Item = &Snapshot> {
-        self.network
-            .hosts
-            .iter()
-            .map(|host| self.loads.values().rev().find(|loaded| loaded.name == host.name).unwrap_or(host))
+        self.network.hosts.iter().map(|host| {
+            let mut loads = self.loads.values().rev().map(|loaded| &loaded.host);
+            loads.find(|loaded| loaded.name == host.name).unwrap_or(host)
+        })
     }
 
     /// The file's text with these expectations in place of its own.

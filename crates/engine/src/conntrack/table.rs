@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natpath_model::{
-    Connection, Counter, Direction, Endpoint, Manip, Protocol, RuleRef, Status, Tuple, Zone, ZoneDirection,
+    Connection, Counter, Direction, Endpoint, Family, Manip, Protocol, RuleRef, Status, Tuple, Zone,
+    ZoneDirection,
 };
 
 use super::{TcpTrack, zone_for};
@@ -344,6 +345,14 @@ impl ConntrackTable {
             self.entries.remove(id);
         }
         over.len()
+    }
+
+    /// Tracking of a family is switched on again: of open TCP connections it is not known what they have sent
+    /// in the meantime (nf_conntrack_proto.c, `nf_ct_tcp_fixup`).
+    pub(crate) fn resume(&mut self, family: Family) {
+        for entry in self.entries.values_mut().filter(|entry| entry.original.family() == family) {
+            entry.tcp.resume();
+        }
     }
 
     /// The entries that are not only recorded, to change.

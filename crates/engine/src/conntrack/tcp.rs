@@ -129,6 +129,13 @@ impl TcpTrack {
         Self { state, closing, seen: [Sent::unknown(true); 2], ..Self::default() }
     }
 
+    /// Segments of an open connection may have passed that were not seen.
+    pub(super) fn resume(&mut self) {
+        if self.state == TcpState::Established {
+            self.seen.iter_mut().for_each(Sent::lose);
+        }
+    }
+
     /// What a segment does to the connection (`nf_conntrack_tcp_packet`).
     pub(super) fn advance(
         &mut self,

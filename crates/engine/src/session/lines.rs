@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use natpath_model::flow::{CloseHow, Side};
-use natpath_model::{Direction, Flow, Protocol, Snapshot};
+use natpath_model::{Direction, Family, Flow, Protocol, Snapshot};
 
 use super::{FlowError, History, Session};
 use crate::conntrack::ConntrackEntry;
@@ -36,17 +36,43 @@ impl EntryPattern {
 }
 
 impl<'a> Session<'a> {
-    /// Replaces the rules of the host of this name. What its rules remembered begins anew, but for lists of
-    /// `recent` and buckets of `hashlimit` that the rules go on to use; connections stay as they are.
+    /// Replaces the rules, and the sets, of the host of this name. What its rules remembered begins anew, but
+    /// for lists of `recent` and buckets of `hashlimit` that the rules go on to use; connections stay as they
+    /// are.
     ///
     /// # Errors
     /// If there is no such host.
     pub fn load(&mut self, snapshot: &'a Snapshot) -> Result<(), FlowError> {
         let id = self.host_named(&snapshot.name)?;
-        let old = self.world.replace(id, snapshot);
-        for history in &mut self.histories {
-            let now = history.state.now;
-            history.state.hosts[id.0 as usize].load(old, snapshot, now);
+        let before = self.world.host(id);
+        let old = before.snapshot;
+        let was_on = Family::ALL.map(|family| before.tracks(family));
+        self.world.load(id, snapshot);
+        let after = self.world.host(id);
+        let switched_on = Family::ALL.map(|family| after.tracks(family) && !was_on[family as usize]);
+        for History { state, .. } in &mut self.histories {
+            let now = state.now;
+            let host = &mut state.hosts[id.0 as usize];
+            host.load(old, snapshot);
+            host.load_sets(old, snapshot, now);
+            for family in Family::ALL.into_iter().filter(|family| switched_on[*family as usize]) {
+                host.conntrack.resume(family);
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the sets of the host of this name, and leaves the rules as they are.
+    ///
+    /// # Errors
+    /// If there is no such host.
+    pub fn load_sets(&mut self, snapshot: &'a Snapshot) -> Result<(), FlowError> {
+        let id = self.host_named(&snapshot.name)?;
+        let old = self.world.host(id).snapshot;
+        self.world.load_sets(id, snapshot);
+        for History { state, .. } in &mut self.histories {
+            let now = state.now;
+            state.hosts[id.0 as usize].load_sets(old, snapshot, now);
         }
         Ok(())
     }

@@ -115,12 +115,16 @@ impl<'a> World<'a> {
         world
     }
 
-    /// Gives a host another snapshot, which differs from its own in the rules only, and gives that back.
-    pub(crate) fn replace(&mut self, id: HostId, snapshot: &'a Snapshot) -> &'a Snapshot {
+    /// Gives a host another snapshot, which differs from its own in rules and sets only.
+    pub(crate) fn load(&mut self, id: HostId, snapshot: &'a Snapshot) {
         let host = &mut self.hosts[id.0 as usize];
-        let old = host.snapshot;
-        *host = host.reloaded(snapshot);
-        old
+        *host = host.with_rules(snapshot);
+    }
+
+    /// Gives a host another snapshot, which differs from its own in sets only.
+    pub(crate) fn load_sets(&mut self, id: HostId, snapshot: &'a Snapshot) {
+        let host = &mut self.hosts[id.0 as usize];
+        *host = host.with_sets(snapshot);
     }
 
     pub(crate) fn host(&self, id: HostId) -> &Host<'a> {

@@ -108,12 +108,21 @@ impl Dump {
     }
 }
 
+/// A host with what dumps have put in the place of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The host. Its diagnostics are those of the dumps.
+    pub host: Snapshot,
+    /// Whether its rules are others, and not its sets alone.
+    pub has_rules: bool,
+}
+
 /// The host with the rules of these dumps in place of all its own; with their sets, if some of them are
-/// sets, and where all are, with its own rules. The diagnostics are those of the dumps.
+/// sets, and where all are, with its own rules.
 ///
 /// # Errors
 /// If nothing tells what a dump holds.
-pub fn with_rules(host: &Snapshot, dumps: &[Dump]) -> Result<Snapshot, ReadError> {
+pub fn with_rules(host: &Snapshot, dumps: &[Dump]) -> Result<Loaded, ReadError> {
     let mut kinds = Vec::with_capacity(dumps.len());
     for dump in dumps {
         kinds.push(dump.kind().ok_or_else(|| {
@@ -144,7 +153,7 @@ pub fn with_rules(host: &Snapshot, dumps: &[Dump]) -> Result<Snapshot, ReadError
         |name: &str| paths.iter().find(|(known, _)| known == name).map_or(name, |(_, path)| path).to_owned();
     let mut unknown = unknown_sets(&loaded, path_of);
     loaded.diagnostics.append(&mut unknown);
-    Ok(loaded)
+    Ok(Loaded { host: loaded, has_rules })
 }
 
 /// A host without its rules, and without the dumps they came from.

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use natpath_model::{Diagnostic, Network, Severity, Snapshot};
 
 pub use account::{Accounted, Unit, Unsupported};
-pub use load::{Dump, DumpKind, with_rules};
+pub use load::{Dump, DumpKind, Loaded, with_rules};
 
 use crate::topology;
 use files::{is_host, read_text};

@@ -7,6 +7,7 @@ use natpath_engine::trace::{
 };
 use natpath_engine::{EntryPattern, History, Session, wire};
 use natpath_formats::flows::FlowAction;
+use natpath_formats::snapshot::Loaded;
 use natpath_model::{Family, Network, Protocol, RouteType, Snapshot, TableFamily};
 
 use crate::kernel::rules::{Counters, RulePlace};
@@ -45,7 +46,7 @@ pub fn run(scenario: &Scenario) -> Result<EngineRun<'_>> {
 /// What the engine says of a step: of a flow, or of the end of a connection.
 type Said = (Option<FlowTrace>, Option<Vec<Closing>>);
 
-fn act<'a>(session: &mut Session<'a>, loaded: Option<&'a Snapshot>, action: &Action) -> Result<Said> {
+fn act<'a>(session: &mut Session<'a>, loaded: Option<&'a Loaded>, action: &Action) -> Result<Said> {
     let action = match action {
         Action::Packet(step) => {
             let packet = wire::parse(&datagram(step))?;
@@ -58,7 +59,10 @@ fn act<'a>(session: &mut Session<'a>, loaded: Option<&'a Snapshot>, action: &Act
         FlowAction::More { id, side } => return Ok((Some(session.more(id, *side)?), None)),
         FlowAction::Close { id, how } => return Ok((None, Some(session.close(id, *how)?))),
         FlowAction::Wait(time) => session.wait(*time),
-        FlowAction::Load { .. } => session.load(loaded.context("the rules to load were not read")?)?,
+        FlowAction::Load { .. } => {
+            let Loaded { host, has_rules } = loaded.context("the rules to load were not read")?;
+            if *has_rules { session.load(host)? } else { session.load_sets(host)? }
+        }
         FlowAction::Forget { host, protocol, src, dst } => {
             session.forget(host, &EntryPattern { protocol: *protocol, src: *src, dst: *dst })?;
         }

@@ -51,7 +51,7 @@ fn act(stage: &mut Stage<'_>, scenario: &Scenario, index: usize, action: &Action
         FlowAction::Wait(time) => stage.wait(Duration::from_millis(*time)),
         FlowAction::Load { files, .. } => {
             let after = scenario.loads.get(&index).context("the rules to load were not read")?;
-            stage.load(after, &scenario.dumps_named(files)?)?;
+            stage.load(&after.host, &scenario.dumps_named(files)?)?;
         }
         FlowAction::Forget { host, protocol, src, dst } => stage.forget(host, *protocol, *src, *dst)?,
     }

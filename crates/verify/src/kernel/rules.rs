@@ -74,7 +74,9 @@ pub(crate) fn replace(
     dumps: &[Dump],
 ) -> Result<()> {
     for dump in dumps.iter().filter(|dump| dump.kind() == Some(DumpKind::Sets)) {
-        namespace.command("ipset", &["-exist", "restore"], &refilled(&dump.text))?;
+        let there = namespace.command("ipset", &["list", "-n"], "")?;
+        let there: Vec<&str> = there.lines().collect();
+        namespace.command("ipset", &["restore"], &swapped(&dump.text, &there))?;
     }
     for dump in dumps {
         match dump.kind() {
@@ -105,15 +107,26 @@ fn tool(backend: Backend, family: Family, what: &str) -> String {
     format!("{program}-{variant}-{what}")
 }
 
-/// Input for `ipset restore` that leaves the listed elements in sets that are in use.
-fn refilled(text: &str) -> String {
-    let made = |line: &&str| line.starts_with("create ");
-    let mut whole: String = text.lines().filter(made).map(|line| format!("{line}\n")).collect();
-    for name in text.lines().filter(made).filter_map(|line| line.split_whitespace().nth(1)) {
-        whole.push_str(&format!("flush {name}\n"));
+/// Input for `ipset restore` that puts sets in the place of those that are there and may be in use: each is
+/// made under another name, and the two change their names.
+fn swapped(text: &str, there: &[&str]) -> String {
+    let other = |name: &str| there.iter().position(|known| *known == name).map(|at| format!("natpath{at}"));
+    let mut input = String::new();
+    let mut made = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(word), Some(name)) = (words.next(), words.next()) else { continue };
+        let rest: Vec<&str> = words.collect();
+        let at = other(name).unwrap_or_else(|| name.to_owned());
+        input.push_str(&format!("{word} {at} {}\n", rest.join(" ")));
+        if word == "create" && at != name {
+            made.push((name, at));
+        }
     }
-    whole.extend(text.lines().filter(|line| !made(line)).map(|line| format!("{line}\n")));
-    whole
+    for (name, at) in made {
+        input.push_str(&format!("swap {name} {at}\ndestroy {at}\n"));
+    }
+    input
 }
 
 /// A dump of a table without rules.

@@ -31,8 +31,8 @@ pub const STATED_CONF: [(&str, &str); 5] = [
 const QUIET: [(&str, &str); 8] = [
     ("net.ipv4.tcp_syn_retries", "1"),
     ("net.ipv4.tcp_synack_retries", "0"),
-    // No retransmission and no loss probe before the watcher's patience ends.
-    ("net.ipv4.tcp_rto_min_us", "1500000"),
+    // No retransmission and no loss probe.
+    ("net.ipv4.tcp_rto_min_us", "100000000"),
     ("net.ipv4.tcp_early_retrans", "0"),
     ("net.ipv4.tcp_fastopen", "0"),
     // No socket lingers in TIME-WAIT, so that a closed connection's port can be used again.

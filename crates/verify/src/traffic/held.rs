@@ -223,7 +223,13 @@ impl Stage<'_> {
                     CloseHow::ServerFin | CloseHow::ServerRst => (server, client),
                 };
                 let graceful = matches!(how, CloseHow::Fin | CloseHow::ServerFin);
-                (true, if graceful { finish(own, peer)? } else { abort(own, peer)? })
+                // What ended it earlier may not have been read yet.
+                if is_reset(&own) || own.peer_addr().is_err() {
+                    sockets::mute(&peer);
+                    (false, false)
+                } else {
+                    (true, if graceful { finish(own, peer)? } else { abort(own, peer)? })
+                }
             }
         };
         Ok(SeenClosing { open, arrived, changes: self.changes()? })

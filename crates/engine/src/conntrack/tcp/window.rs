@@ -91,6 +91,11 @@ impl Sent {
         Self::unknown(self.liberal)
     }
 
+    /// The side has sent what was not seen: its next segment tells where it is.
+    pub(super) fn lose(&mut self) {
+        self.max_window = 0;
+    }
+
     /// A side whose SYN was let pass without being counted, once it is answered.
     pub(super) fn in_step(end: u32) -> Self {
         Self { end, max_end: end, max_window: WINDOW, ..Self::default() }
