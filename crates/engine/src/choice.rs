@@ -17,11 +17,27 @@ pub struct Choices {
     taken: Vec<Pick>,
     /// Constructs of unknown effect that were met, each decided once per run.
     opaque: BTreeMap<(HostId, RuleRef, u32), bool>,
+    settled: Settled,
+    mode: Mode,
+}
+
+/// What is the same for all flows once it is known: secrets and orders that no listing shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Settled {
     /// For each multipath route, by host, line, source and destination, the next hop taken.
     hops: BTreeMap<(HostId, u32, IpAddr, IpAddr), usize>,
     /// For each host, whether its legacy chains run before others of equal priority.
     legacy_first: BTreeMap<HostId, bool>,
-    mode: Mode,
+}
+
+impl Settled {
+    /// What two courses that ended alike agree in.
+    pub(crate) fn common(&self, other: &Self) -> Self {
+        let mut common = self.clone();
+        common.hops.retain(|key, hop| other.hops.get(key) == Some(hop));
+        common.legacy_first.retain(|host, first| other.legacy_first.get(host) == Some(first));
+        common
+    }
 }
 
 /// Whether picks are explored or answered in a fixed way.
@@ -50,6 +66,16 @@ impl Choices {
     #[must_use]
     pub fn scripted(script: Vec<usize>) -> Self {
         Self { script, ..Self::default() }
+    }
+
+    /// The same, with what earlier flows have settled.
+    pub(crate) fn settled(self, settled: Settled) -> Self {
+        Self { settled, ..self }
+    }
+
+    /// What is settled by now.
+    pub(crate) fn into_settled(self) -> Settled {
+        self.settled
     }
 
     /// Lets every chance condition hold and no opaque one.
@@ -108,24 +134,24 @@ impl Choices {
         applies
     }
 
-    /// Decides, once per run and host, whether legacy chains run first at equal priority.
+    /// Decides, once per host, whether legacy chains run first at equal priority.
     pub fn legacy_first(&mut self, host: HostId) -> bool {
-        if let Some(first) = self.legacy_first.get(&host) {
+        if let Some(first) = self.settled.legacy_first.get(&host) {
             return *first;
         }
         let first = self.pick(&[0.5, 0.5]) == 0;
-        self.legacy_first.insert(host, first);
+        self.settled.legacy_first.insert(host, first);
         first
     }
 
     /// Chooses a next hop of a multipath route: the same one for all packets of a source and destination, by
     /// a hash with a secret (route.c, `fib_multipath_hash`, policy 0).
     pub fn hop(&mut self, host: HostId, line: u32, src: IpAddr, dst: IpAddr, weights: &[f64]) -> usize {
-        if let Some(hop) = self.hops.get(&(host, line, src, dst)) {
+        if let Some(hop) = self.settled.hops.get(&(host, line, src, dst)) {
             return *hop;
         }
         let hop = self.pick(weights);
-        self.hops.insert((host, line, src, dst), hop);
+        self.settled.hops.insert((host, line, src, dst), hop);
         hop
     }
 

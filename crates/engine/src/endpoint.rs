@@ -1,23 +1,29 @@
 //! The two scripted endpoints: what a client's and a server's stack do with the packets that reach them.
 //!
 //! They hold just enough TCP for a flow to be a whole connection: a handshake, data each way, acknowledged
-//! at once, and resets for what fits no socket (RFC 9293, 3.10.7).
+//! at once, the close, and resets for what fits no socket (RFC 9293, 3.10.7). Nobody lingers in TIME-WAIT.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use natpath_model::{Endpoint, Protocol};
 
-use crate::packet::{Packet, TcpFlags, Transport, icmp};
-use crate::trace::{FlowPacket, Place};
+use crate::errors::reset_for;
+use crate::packet::{Numbers, Packet, TcpFlags, Transport, icmp};
+use crate::trace::{FlowPacket, HostId, Place};
 
 /// Who holds a socket.
 pub(crate) type Node = Place;
+
+/// How far the initial sequence numbers of one flow are from those of the next.
+const SEQUENCE_STEP: u32 = 100_000;
 
 /// The open sockets of all nodes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Sockets {
     open: BTreeMap<SocketKey, Socket>,
+    /// The initial sequence number of the next client; its server's is half a step further.
+    sequence: u32,
 }
 
 /// A socket's addresses. A UDP or ICMP client's remote is what it sends to; it takes answers from anybody.
@@ -45,16 +51,33 @@ impl From<Node> for NodeKey {
     }
 }
 
+impl From<NodeKey> for Node {
+    fn from(key: NodeKey) -> Self {
+        match key {
+            NodeKey::Host(id) => Self::Host(HostId(id)),
+            NodeKey::Assumed(address) => Self::Assumed(address),
+        }
+    }
+}
+
 /// A socket.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Socket {
     pub(crate) state: SocketState,
     /// Whether data has come in.
     pub(crate) received: bool,
+    /// The number after the last byte sent (`SND.NXT`).
+    sent: u32,
+    /// The number after the last byte that was acknowledged (`SND.UNA`).
+    acknowledged: u32,
+    /// The number that is expected next (`RCV.NXT`).
+    expected: u32,
+    /// What came in before its turn: first number, and the number after the last.
+    ahead: Option<(u32, u32)>,
 }
 
 /// How far a socket's connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SocketState {
     /// A TCP client waits for its SYN-ACK, or another client for its answer.
     Waiting,
@@ -62,8 +85,51 @@ pub(crate) enum SocketState {
     SynReceived,
     /// TCP is established, or the answer is here.
     Open,
+    /// The other side has closed.
+    Closing,
     /// It was reset.
     Reset,
+}
+
+impl Socket {
+    fn new(state: SocketState, sequence: u32) -> Self {
+        let sent = sequence.wrapping_add(1);
+        Self { state, received: false, sent, acknowledged: sequence, expected: 0, ahead: None }
+    }
+
+    /// Whether all that was sent is acknowledged.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        self.acknowledged == self.sent
+    }
+
+    /// The numbers of the next segment.
+    fn numbers(&self) -> Numbers {
+        Numbers { seq: self.sent, ack: self.expected }
+    }
+
+    /// Takes the bytes of a segment in, and what waited for them.
+    fn take(&mut self, packet: &Packet) {
+        let (from, to) = (packet.numbers().seq, packet.seq_end());
+        if is_before(self.expected, from) {
+            let (first, last) = self.ahead.unwrap_or((from, to));
+            let first = if is_before(from, first) { from } else { first };
+            self.ahead = Some((first, if is_before(last, to) { to } else { last }));
+            return;
+        }
+        if is_before(self.expected, to) {
+            self.expected = to;
+            self.received |= packet.data > 0;
+        }
+        if let Some((_, last)) = self.ahead.filter(|(first, _)| !is_before(self.expected, *first)) {
+            self.ahead = None;
+            self.expected = if is_before(self.expected, last) { last } else { self.expected };
+        }
+    }
+}
+
+/// Whether a sequence number comes before another, modulo 2^32.
+fn is_before(number: u32, other: u32) -> bool {
+    number.wrapping_sub(other).cast_signed() < 0
 }
 
 /// The part a packet plays in its flow.
@@ -98,6 +164,11 @@ impl Reaction {
 }
 
 impl Sockets {
+    /// Makes the numbers of a flow's connections follow those of all flows before it.
+    pub(crate) fn begin_flow(&mut self, number: u32) {
+        self.sequence = number.wrapping_mul(SEQUENCE_STEP);
+    }
+
     /// Opens a client's socket.
     pub(crate) fn open(&mut self, key: SocketKey) {
         // The other end of an earlier connection with the same addresses has long forgotten it.
@@ -105,7 +176,7 @@ impl Sockets {
             other.protocol == key.protocol && other.local == key.remote && other.remote == key.local
         };
         self.open.retain(|other, _| !mirrored(other));
-        self.open.insert(key, Socket { state: SocketState::Waiting, received: false });
+        self.open.insert(key, Socket::new(SocketState::Waiting, self.sequence));
     }
 
     pub(crate) fn get(&self, key: &SocketKey) -> Option<&Socket> {
@@ -114,6 +185,58 @@ impl Sockets {
 
     pub(crate) fn close(&mut self, key: &SocketKey) {
         self.open.remove(key);
+    }
+
+    /// The sockets there are.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &SocketKey> {
+        self.open.keys()
+    }
+
+    /// Closes the sockets that a failed attempt has opened, but for those whose handshake is not over: they
+    /// wait.
+    pub(crate) fn close_others_than(&mut self, known: &[SocketKey]) {
+        self.open.retain(|key, socket| known.contains(key) || socket.state == SocketState::SynReceived);
+    }
+
+    /// The header of the first segment that a client's socket sends.
+    pub(crate) fn syn(&self, key: &SocketKey) -> Transport {
+        let seq = self.open.get(key).map_or(0, |socket| socket.acknowledged);
+        header(key, TcpFlags::SYN, Numbers { seq, ack: 0 })
+    }
+
+    /// Makes a client that has its answer wait for another.
+    pub(crate) fn wait_again(&mut self, key: &SocketKey) {
+        if let Some(socket) = self.open.get_mut(key) {
+            socket.state = SocketState::Waiting;
+        }
+    }
+
+    /// A segment of an open socket: data, or the end of it.
+    pub(crate) fn send(&mut self, key: &SocketKey, flags: TcpFlags, data: u16) -> Option<Packet> {
+        let socket = self.open.get_mut(key)?;
+        if !matches!(socket.state, SocketState::Open | SocketState::Closing) {
+            return None;
+        }
+        let transport = header(key, flags.with(TcpFlags::ACK), socket.numbers());
+        let mut packet = Packet::new(key.local.address, key.remote.address, transport);
+        (packet.dont_fragment, packet.data) = (true, data);
+        if !flags.has(TcpFlags::RST) {
+            socket.sent = packet.seq_end();
+        }
+        Some(packet)
+    }
+
+    /// What an open socket sends again: all that the other side has not got, up to what came before its turn.
+    pub(crate) fn send_again(&self, key: &SocketKey, peer: &SocketKey) -> Option<Packet> {
+        let socket = self.open.get(key)?;
+        let (missing, _) = self.open.get(peer)?.ahead?;
+        let numbers = Numbers { seq: socket.acknowledged, ack: socket.expected };
+        let transport = header(key, TcpFlags::PSH.with(TcpFlags::ACK), numbers);
+        let mut packet = Packet::new(key.local.address, key.remote.address, transport);
+        packet.dont_fragment = true;
+        packet.data =
+            u16::try_from(missing.wrapping_sub(socket.acknowledged)).ok().filter(|data| *data > 0)?;
+        Some(packet)
     }
 
     /// The server's socket that has received data last opened by a client's packet with this header.
@@ -148,41 +271,32 @@ impl Sockets {
         let Some(socket) = self.open.get_mut(&key) else {
             let is_syn = flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::RST);
             if listening && is_syn {
-                self.open.insert(key, Socket { state: SocketState::SynReceived, received: false });
-                let answer = segment(packet, TcpFlags::SYN.with(TcpFlags::ACK));
+                let sequence = self.sequence.wrapping_add(SEQUENCE_STEP / 2);
+                let mut socket = Socket::new(SocketState::SynReceived, sequence);
+                socket.expected = packet.seq_end();
+                self.open.insert(key, socket);
+                let numbers = Numbers { seq: sequence, ack: socket.expected };
+                let answer = segment(packet, TcpFlags::SYN.with(TcpFlags::ACK), numbers);
                 return Reaction::answer(answer, Role::Needed(FlowPacket::Answer));
             }
-            return refuse(packet, flags);
+            return refuse(packet);
         };
-        if flags.has(TcpFlags::RST) {
-            socket.state = SocketState::Reset;
-            return Reaction::TAKEN;
-        }
         match socket.state {
-            SocketState::Waiting if flags.has(TcpFlags::SYN.with(TcpFlags::ACK)) => {
-                socket.state = SocketState::Open;
-                Reaction::answer(segment(packet, TcpFlags::ACK), Role::Needed(FlowPacket::HandshakeAck))
+            SocketState::Waiting => deliver_to_waiting(socket, packet, flags),
+            SocketState::SynReceived | SocketState::Open | SocketState::Closing => {
+                deliver_to_open(socket, packet, flags)
             }
-            SocketState::Waiting | SocketState::Reset => refuse(packet, flags),
-            SocketState::SynReceived | SocketState::Open => {
-                if flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::SYN) {
-                    socket.state = SocketState::Open;
-                }
-                if packet.data == 0 {
-                    return Reaction::TAKEN;
-                }
-                socket.received = true;
-                Reaction::answer(segment(packet, TcpFlags::ACK), Role::Other)
-            }
+            SocketState::Reset => refuse(packet),
         }
     }
 
     fn deliver_datagram(&mut self, key: SocketKey, packet: &Packet, listening: bool) -> Reaction {
-        // A client's socket takes datagrams from anybody.
+        // A client's socket takes datagrams from anybody; of several the one that waits.
         let of_client = |(other, _): &(&SocketKey, &mut Socket)| {
             other.node == key.node && other.protocol == key.protocol && other.local == key.local
         };
-        if let Some((_, socket)) = self.open.iter_mut().find(of_client) {
+        if let Some((_, socket)) = self.open.iter_mut().filter(of_client).min_by_key(|(_, other)| other.state)
+        {
             socket.state = SocketState::Open;
             return Reaction::TAKEN;
         }
@@ -203,7 +317,9 @@ impl Sockets {
             let of_client = |(other, _): &(&SocketKey, &mut Socket)| {
                 other.node == key.node && other.protocol == key.protocol && other.local == key.local
             };
-            if let Some((_, socket)) = self.open.iter_mut().find(of_client) {
+            if let Some((_, socket)) =
+                self.open.iter_mut().filter(of_client).min_by_key(|(_, other)| other.state)
+            {
                 socket.state = SocketState::Open;
             }
             return Reaction::TAKEN;
@@ -218,26 +334,78 @@ impl Sockets {
     }
 }
 
+/// A segment to a client that waits for its connection (RFC 9293, 3.10.7.3).
+fn deliver_to_waiting(socket: &mut Socket, packet: &Packet, flags: TcpFlags) -> Reaction {
+    let numbers = packet.numbers();
+    let acknowledges = flags.has(TcpFlags::ACK) && numbers.ack == socket.sent;
+    if flags.has(TcpFlags::RST) {
+        if acknowledges {
+            socket.state = SocketState::Reset;
+        }
+        return Reaction::TAKEN;
+    }
+    if !flags.has(TcpFlags::SYN) || !acknowledges {
+        return refuse(packet);
+    }
+    socket.state = SocketState::Open;
+    (socket.acknowledged, socket.expected) = (numbers.ack, packet.seq_end());
+    let answer = segment(packet, TcpFlags::ACK, socket.numbers());
+    Reaction::answer(answer, Role::Needed(FlowPacket::HandshakeAck))
+}
+
+/// A segment of an open connection, or of one whose handshake ends (RFC 9293, 3.10.7.4).
+fn deliver_to_open(socket: &mut Socket, packet: &Packet, flags: TcpFlags) -> Reaction {
+    let numbers = packet.numbers();
+    if flags.has(TcpFlags::RST) {
+        // Exactly what is expected, or it is asked back (RFC 5961, 3).
+        if numbers.seq == socket.expected {
+            socket.state = SocketState::Reset;
+            return Reaction::TAKEN;
+        }
+        return Reaction::answer(segment(packet, TcpFlags::ACK, socket.numbers()), Role::Other);
+    }
+    if flags.has(TcpFlags::SYN) {
+        return Reaction::TAKEN;
+    }
+    if flags.has(TcpFlags::ACK) && !is_before(socket.sent, numbers.ack) {
+        if socket.state == SocketState::SynReceived {
+            socket.state = SocketState::Open;
+        }
+        if is_before(socket.acknowledged, numbers.ack) {
+            socket.acknowledged = numbers.ack;
+        }
+    }
+    if packet.data == 0 && !flags.has(TcpFlags::FIN) {
+        return Reaction::TAKEN;
+    }
+    socket.take(packet);
+    if flags.has(TcpFlags::FIN) && socket.expected == packet.seq_end() {
+        socket.state = SocketState::Closing;
+    }
+    Reaction::answer(segment(packet, TcpFlags::ACK, socket.numbers()), Role::Other)
+}
+
+fn header(key: &SocketKey, flags: TcpFlags, numbers: Numbers) -> Transport {
+    Transport::Tcp { src: key.local.port, dst: key.remote.port, flags, numbers }
+}
+
 /// A segment back to the sender of another.
-fn segment(packet: &Packet, flags: TcpFlags) -> Packet {
+fn segment(packet: &Packet, flags: TcpFlags, numbers: Numbers) -> Packet {
     let mut answer = *packet;
     (answer.src, answer.dst) = (packet.dst, packet.src);
     answer.data = 0;
-    if let Transport::Tcp { src, dst, flags: old } = &mut answer.transport {
-        std::mem::swap(src, dst);
-        *old = flags;
+    if let Transport::Tcp { src, dst, .. } = packet.transport {
+        answer.transport = Transport::Tcp { src: dst, dst: src, flags, numbers };
     }
     fresh(answer)
 }
 
 /// What a stack does with a segment that fits no socket.
-fn refuse(packet: &Packet, flags: TcpFlags) -> Reaction {
-    if flags.has(TcpFlags::RST) {
-        return Reaction::REFUSED;
-    }
-    let answer = if flags.has(TcpFlags::ACK) { TcpFlags::RST } else { TcpFlags::RST.with(TcpFlags::ACK) };
+fn refuse(packet: &Packet) -> Reaction {
+    let Some(transport) = reset_for(packet) else { return Reaction::REFUSED };
+    let mut reset = Packet { src: packet.dst, dst: packet.src, transport, data: 0, ..*packet };
     // tcp_v4_send_reset: with the type of service of what it answers.
-    let reset = Packet { tos: packet.tos, ..segment(packet, answer) };
+    reset = Packet { tos: packet.tos, ..fresh(reset) };
     Reaction { answer: Some((reset, Role::Other)), ..Reaction::REFUSED }
 }
 

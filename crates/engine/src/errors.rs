@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use natpath_model::{Direction, Family};
 
 use crate::conntrack::{CtInfo, Tracked};
-use crate::packet::{Packet, TcpFlags, Transport, icmp};
+use crate::packet::{Numbers, Packet, TcpFlags, Transport, icmp};
 use crate::pass::{Observer, Pass};
 use crate::skb::{Made, Skb};
 use crate::state::Bucket;
@@ -72,12 +72,8 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// Makes the reset of `REJECT --reject-with tcp-reset`.
     pub(crate) fn send_reset(&mut self, skb: &Skb) {
         let packet = &skb.packet;
-        let Transport::Tcp { src, dst, flags } = packet.transport else { return };
-        if flags.has(TcpFlags::RST) {
-            return;
-        }
-        let answer = if flags.has(TcpFlags::ACK) { TcpFlags::RST } else { TcpFlags::RST.with(TcpFlags::ACK) };
-        let reset = Packet::new(packet.dst, packet.src, Transport::Tcp { src: dst, dst: src, flags: answer });
+        let Some(transport) = reset_for(packet) else { return };
+        let reset = Packet::new(packet.dst, packet.src, transport);
         self.observer.step(|| Step::Answered { icmp: None });
         self.made.push(Made {
             packet: reset,
@@ -115,6 +111,20 @@ impl<O: Observer> Pass<'_, '_, O> {
         let bucket = self.state.peers.entry(to).or_insert_with(|| Bucket::full(now));
         bucket.take(now, cost, cost * ERROR_BURST)
     }
+}
+
+/// The header of the reset that answers a segment; `None` for one that is a reset itself (RFC 9293, 3.10.7.1).
+pub(crate) fn reset_for(packet: &Packet) -> Option<Transport> {
+    let Transport::Tcp { src, dst, flags, numbers } = packet.transport else { return None };
+    if flags.has(TcpFlags::RST) {
+        return None;
+    }
+    let (flags, numbers) = if flags.has(TcpFlags::ACK) {
+        (TcpFlags::RST, Numbers { seq: numbers.ack, ack: 0 })
+    } else {
+        (TcpFlags::RST.with(TcpFlags::ACK), Numbers { seq: 0, ack: packet.seq_end() })
+    };
+    Some(Transport::Tcp { src: dst, dst: src, flags, numbers })
 }
 
 /// The connection of a packet made about another (nf_conntrack_core.c, `nf_conntrack_attach`).

@@ -1,9 +1,12 @@
 //! A host as the engine runs it: its snapshot, with chains sorted into hooks, routes into tables and
 //! sysctls read with the kernel's defaults.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use natpath_model::{
     Backend, ChainId, ChainKind, ChainType, Family, Field, Hook, HookEntry, HookFunction, InterfaceName,
-    Item, Link, Match, Priority, Rule, Snapshot, Statement,
+    Item, Link, Match, Priority, Rule, Ruleset, Snapshot, Statement, Table, TableFamily,
 };
 
 use crate::conntrack::Settings;
@@ -26,7 +29,47 @@ pub struct Host<'a> {
     /// Its connection tracking sysctls.
     pub(crate) conntrack: Settings,
     hooks: [FamilyHooks; 2],
+    registered: Registered,
     loopback: Option<LinkId>,
+}
+
+/// When the chains of each table were registered, as far as that is known. Loading rules makes nf_tables
+/// register a table anew; a table of iptables-legacy stays as long as its network namespace.
+#[derive(Debug, Clone, Default)]
+struct Registered {
+    /// A number for each table, rising with time; 0 before anything was loaded.
+    tables: Vec<u32>,
+    /// The same for all tables of iptables-legacy that there have been.
+    legacy: BTreeMap<(TableFamily, String), u32>,
+}
+
+impl Registered {
+    /// The order after other rules were loaded.
+    fn after(&self, ruleset: &Ruleset) -> Self {
+        let last = self.tables.iter().chain(self.legacy.values()).max().copied().unwrap_or(0);
+        let mut legacy = self.legacy.clone();
+        let mut number = |(index, table): (u32, &Table)| {
+            let new = last + 1 + index;
+            match table.backend {
+                Backend::IptablesLegacy => *legacy.entry((table.family, table.name.clone())).or_insert(new),
+                Backend::Iptables | Backend::Nft => new,
+            }
+        };
+        let tables = (0u32..).zip(&ruleset.tables).map(&mut number).collect();
+        Self { tables, legacy }
+    }
+
+    /// Whether iptables-legacy has a table for NAT, if only an empty one.
+    fn has_nat(&self, family: Family) -> bool {
+        self.legacy.keys().any(|(of, name)| of.sees(family) && name == "nat")
+    }
+
+    /// The order of a ruleset that was recorded: it is not known.
+    fn recorded(ruleset: &Ruleset) -> Self {
+        let legacy = ruleset.tables.iter().filter(|table| table.backend == Backend::IptablesLegacy);
+        let legacy = legacy.map(|table| ((table.family, table.name.clone()), 0));
+        Self { tables: vec![0; ruleset.tables.len()], legacy: legacy.collect() }
+    }
 }
 
 /// A chain of the ruleset.
@@ -68,14 +111,33 @@ impl<'a> Host<'a> {
     /// Prepares a host.
     #[must_use]
     pub fn new(id: HostId, snapshot: &'a Snapshot) -> Self {
-        let loopback = snapshot.links.iter().position(|link| link.loopback).map(LinkId);
+        Self::with(id, snapshot, Registered::recorded(&snapshot.ruleset))
+    }
+
+    /// The host with other rules.
+    pub(crate) fn with_rules(&self, snapshot: &'a Snapshot) -> Self {
+        Self::with(self.id, snapshot, self.registered.after(&snapshot.ruleset))
+    }
+
+    /// The host with other sets.
+    pub(crate) fn with_sets(&self, snapshot: &'a Snapshot) -> Self {
+        Self::with(self.id, snapshot, self.registered.clone())
+    }
+
+    /// Whether connection tracking is on.
+    pub(crate) fn tracks(&self, family: Family) -> bool {
+        self.hooks[family as usize].conntrack
+    }
+
+    fn with(id: HostId, snapshot: &'a Snapshot, registered: Registered) -> Self {
         Self {
             id,
             snapshot,
             fib: Fib::new(snapshot),
             conntrack: Settings::read(&snapshot.sysctls),
-            hooks: Family::ALL.map(|family| FamilyHooks::new(snapshot, family)),
-            loopback,
+            hooks: Family::ALL.map(|family| FamilyHooks::new(snapshot, family, registered.has_nat(family))),
+            registered,
+            loopback: snapshot.links.iter().position(|link| link.loopback).map(LinkId),
         }
     }
 
@@ -164,13 +226,18 @@ impl<'a> Host<'a> {
     ) -> Vec<T> {
         let mut steps: Vec<_> = sorted.to_vec();
         let legacy = |step: &T| chain(step).map(|at| self.is_legacy(at));
+        // The last registered runs first.
+        let number = |step: &T| chain(step).map_or(0, |at| self.registered.tables[at.table as usize]);
+        steps.sort_by_key(|(priority, step)| (*priority, Reverse(number(step))));
         let tied = steps.windows(2).any(|pair| {
             pair[0].0 == pair[1].0
+                && number(&pair[0].1) == number(&pair[1].1)
                 && matches!((legacy(&pair[0].1), legacy(&pair[1].1)), (Some(a), Some(b)) if a != b)
         });
         if tied {
             let first = legacy_first();
-            steps.sort_by_key(|(priority, step)| (*priority, legacy(step).is_some_and(|is| is != first)));
+            let is_later = |step: &T| legacy(step).is_some_and(|is| is != first);
+            steps.sort_by_key(|(priority, step)| (*priority, Reverse(number(step)), is_later(step)));
         }
         steps.into_iter().map(|(_, step)| step).collect()
     }
@@ -229,8 +296,9 @@ impl<'a> Host<'a> {
 }
 
 impl FamilyHooks {
-    fn new(snapshot: &Snapshot, family: Family) -> Self {
-        let mut hooks = Self { conntrack: needs_conntrack(snapshot, family), ..Self::default() };
+    fn new(snapshot: &Snapshot, family: Family, nat_registered: bool) -> Self {
+        let conntrack = needs_conntrack(snapshot, family);
+        let mut hooks = Self { conntrack, nat_registered, ..Self::default() };
         for (table, tables) in (0u32..).zip(&snapshot.ruleset.tables) {
             if !tables.family.sees(family) {
                 continue;

@@ -39,5 +39,5 @@ pub mod wire;
 mod world;
 mod xt;
 
-pub use session::{FlowError, History, Session};
+pub use session::{EntryPattern, FlowError, History, Session};
 pub use world::wires;

@@ -128,13 +128,14 @@ impl<O: Observer> Pass<'_, '_, O> {
         any != negated
     }
 
-    /// xt_statistic.c, mode nth: where the count stands is not listed, so the first time it is a choice.
+    /// xt_statistic.c, mode nth: where the count of a recorded rule stands is not listed, so the first time it
+    /// is a choice.
     fn nth(&mut self, at: RuleRef, rule: &Rule, index: u32, every: u32, packet: u32) -> bool {
         let every = every.max(1);
         let key = (at, index);
         let seen = match self.state.nth.get(&key) {
             Some(seen) => *seen,
-            None if every == 1 => 0,
+            None if every == 1 || self.state.loaded => 0,
             None => {
                 let host = self.host.snapshot.name.clone();
                 let place = self.place(&rule.origin);

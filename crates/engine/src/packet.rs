@@ -39,6 +39,8 @@ pub enum Transport {
         dst: Port,
         /// Flags.
         flags: TcpFlags,
+        /// Sequence and acknowledgement number.
+        numbers: Numbers,
     },
     /// Another protocol with ports: UDP, SCTP, DCCP, UDP-Lite.
     Ports {
@@ -71,6 +73,15 @@ pub enum Transport {
     },
     /// Anything else.
     Other(Protocol),
+}
+
+/// The numbers of a TCP segment (RFC 9293, 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numbers {
+    /// The number of its first byte.
+    pub seq: u32,
+    /// The number that it expects next from the other side, where ACK is set.
+    pub ack: u32,
 }
 
 /// The header that an ICMP error quotes.
@@ -246,6 +257,23 @@ impl Packet {
             Transport::Tcp { flags, .. } => Some(flags),
             _ => None,
         }
+    }
+
+    /// The numbers of a TCP segment; zeros for other protocols.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        match self.transport {
+            Transport::Tcp { numbers, .. } => numbers,
+            _ => Numbers::default(),
+        }
+    }
+
+    /// The sequence number that follows a TCP segment: SYN and FIN count as a byte each.
+    #[must_use]
+    pub fn seq_end(&self) -> u32 {
+        let flags = self.tcp_flags().unwrap_or_default();
+        let counted = u32::from(flags.has(TcpFlags::SYN)) + u32::from(flags.has(TcpFlags::FIN));
+        self.numbers().seq.wrapping_add(u32::from(self.data)).wrapping_add(counted)
     }
 
     /// ICMP type and code.

@@ -3,14 +3,14 @@
 //! Each packet is a [`Journey`] of hops. A packet that answers another, or is an error about it, is a
 //! journey of its own that names its cause.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use natpath_model::{Flow, InterfaceName, Item, Mac};
 
-use crate::choice::Choices;
+use crate::choice::{Choices, Settled};
 use crate::conntrack::Tracked;
-use crate::endpoint::{Role, Sockets};
+use crate::endpoint::{Role, SocketKey, Sockets};
 use crate::fib::OutputKey;
 use crate::host::LinkId;
 use crate::packet::{Packet, icmp};
@@ -28,9 +28,35 @@ mod lan;
 pub(crate) struct State {
     pub(crate) hosts: Vec<HostState>,
     pub(crate) sockets: Sockets,
+    /// The connections of flows that have a name, as long as they are open.
+    pub(crate) connections: BTreeMap<String, Connection>,
     pub(crate) now: crate::time::Instant,
     pub(crate) drawn: Vec<crate::trace::Drawn>,
     pub(crate) sequence: u64,
+    /// What chance has settled for good.
+    pub(crate) settled: Settled,
+}
+
+impl State {
+    /// Whether both are the same but for what chance has settled for good.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        let Self { hosts, sockets, connections, now, drawn, sequence, settled: _ } = self;
+        (now, sequence, drawn) == (&other.now, &other.sequence, &other.drawn)
+            && *sockets == other.sockets
+            && *connections == other.connections
+            && *hosts == other.hosts
+    }
+}
+
+/// A connection that is open.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Connection {
+    /// The client's socket.
+    pub(crate) client: SocketKey,
+    /// The server's, if the connection has reached one.
+    pub(crate) server: Option<SocketKey>,
+    /// The hosts nobody recorded that it has to do with.
+    outside: Vec<Outside>,
 }
 
 /// A packet's way.
@@ -97,7 +123,7 @@ pub(crate) struct Run<'w, 'a> {
 
 /// A host nobody recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Outside {
+pub(crate) struct Outside {
     address: IpAddr,
     /// The station by which it is reached: its own, or its router's.
     station: Unrecorded,
@@ -115,7 +141,7 @@ impl<'w, 'a> Run<'w, 'a> {
     ) -> Self {
         let env = Env {
             now: state.now,
-            choices,
+            choices: choices.settled(state.settled.clone()),
             drawn: state.drawn.clone(),
             sequence: state.sequence,
             ..Env::default()
@@ -130,6 +156,39 @@ impl<'w, 'a> Run<'w, 'a> {
             }
         };
         Self { world, flow, sender, state, env, journeys: Vec::new(), queue: VecDeque::new(), outside }
+    }
+
+    /// The hosts nobody recorded that a connection has to do with are where they were.
+    pub(crate) fn resume(&mut self, connection: &Connection) {
+        self.outside.clone_from(&connection.outside);
+    }
+
+    /// Notes a connection that stays open under its flow's name.
+    pub(crate) fn keep_open(&mut self, id: &str, client: SocketKey, server: Option<SocketKey>) {
+        let connection = Connection { client, server, outside: self.outside.clone() };
+        self.state.connections.insert(id.to_owned(), connection);
+    }
+
+    /// Begins and ends the journey of a packet that its sender's system call refuses.
+    pub(crate) fn refuse_to_send(&mut self, node: Place, header: Header, errno: &'static str) -> usize {
+        let at = At { host: node, interface: None };
+        let why = Some(Why::Errno(errno));
+        let steps = vec![Step::Ended { outcome: Outcome::LocalError, why }];
+        let hop = Hop { host: node, in_interface: None, out_interface: None, steps };
+        let end = Some(End { outcome: Outcome::LocalError, why, rule: None, at, header });
+        let transport = crate::packet::Transport::Other(header.protocol);
+        let packet = Packet::new(header.src.address, header.dst.address, transport);
+        let role = Role::First;
+        self.journeys.push(Journey {
+            role,
+            cause: None,
+            hops: vec![hop],
+            end,
+            sent: header,
+            packet,
+            came: None,
+        });
+        self.journeys.len() - 1
     }
 
     /// The node the sender is.
@@ -440,6 +499,7 @@ impl<'w, 'a> Run<'w, 'a> {
         state.now = env.now;
         state.drawn.clone_from(&env.drawn);
         state.sequence = env.sequence;
+        state.settled = env.choices.clone().into_settled();
         (state, env, journeys)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use natpath_model::{Counter, Port, RuleRef};
+use natpath_model::{Counter, Port, RuleRef, Snapshot};
 
 use crate::choice::Choices;
 use crate::conntrack::ConntrackTable;
@@ -20,16 +20,75 @@ use crate::xt::Memory;
 pub(crate) struct HostState {
     /// Its connections.
     pub(crate) conntrack: ConntrackTable,
-    /// What each rule has counted since the session began.
+    /// What each rule has counted since it was loaded.
     pub(crate) counters: HashMap<RuleRef, Counter>,
     /// The counters of `statistic --mode nth`, by rule and number of the match.
     pub(crate) nth: HashMap<(RuleRef, u32), u32>,
+    /// Whether its rules were loaded while the session ran, so that their own counters began at 0.
+    pub(crate) loaded: bool,
     /// What matches and targets remember.
     pub(crate) memory: Memory,
     /// How many errors each address may still be sent.
     pub(crate) peers: BTreeMap<IpAddr, Bucket>,
     /// The addresses that were sent a redirect.
     pub(crate) redirected: BTreeSet<IpAddr>,
+}
+
+impl HostState {
+    /// The state of a host as it was recorded.
+    pub(crate) fn recorded(host: &Snapshot) -> Self {
+        let mut state = Self { conntrack: ConntrackTable::with(&host.connections), ..Self::default() };
+        state.memory.begin(&host.ruleset);
+        state
+    }
+
+    /// Takes note that other rules have taken the place of a host's.
+    pub(crate) fn load(&mut self, old: &Snapshot, new: &Snapshot) {
+        self.counters.clear();
+        self.nth.clear();
+        self.loaded = true;
+        self.memory.load(&new.ruleset);
+        let places = Places::of(new);
+        for entry in self.conntrack.entries_mut() {
+            for by in &mut entry.translated_by {
+                *by = by.and_then(|by| places.find(old, by));
+            }
+        }
+    }
+}
+
+impl HostState {
+    /// Takes note that other sets may have taken the place of a host's.
+    pub(crate) fn load_sets(&mut self, old: &Snapshot, new: &Snapshot, now: Instant) {
+        if new.sets != old.sets {
+            self.memory.load_sets(now);
+        }
+    }
+}
+
+/// The rules of a host by what they are: to find out what became of one after others were loaded.
+struct Places<'a> {
+    rules: HashMap<(natpath_model::Backend, &'a str, &'a str, &'a str), RuleRef>,
+}
+
+impl<'a> Places<'a> {
+    fn of(host: &'a Snapshot) -> Self {
+        let rules = host.ruleset.rules().map(|(at, _)| (Self::key(host, at), at));
+        Self { rules: rules.collect() }
+    }
+
+    fn key(host: &'a Snapshot, at: RuleRef) -> (natpath_model::Backend, &'a str, &'a str, &'a str) {
+        let table = &host.ruleset.tables[at.table as usize];
+        let chain = host.ruleset.chain(at.table, at.chain);
+        let text = host.text(&host.ruleset.rule(at).origin);
+        (table.backend, &table.name, &chain.name, text)
+    }
+
+    /// The rule that is the same as one of a host's rules before.
+    fn find(&self, old: &Snapshot, at: RuleRef) -> Option<RuleRef> {
+        let (backend, table, chain, text) = Places::key(old, at);
+        self.rules.get(&(backend, table, chain, text)).copied()
+    }
 }
 
 /// A token bucket in milliseconds of credit (inetpeer.c, `inet_peer_xrlim_allow`; route.c, `ip_error`).

@@ -7,6 +7,14 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Instant(pub u64);
 
+impl Instant {
+    /// How long ago an earlier moment was; nothing for a later one.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 

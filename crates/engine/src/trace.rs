@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use natpath_model::{
     ChainId, CtStates, Direction, Endpoint, Hook, InterfaceName, Manip, Port, Protocol, RouteType, RuleRef,
-    Status, Tuple, Zone, ZoneDirection,
+    Status, TcpState, Tuple, Zone, ZoneDirection,
 };
 
 /// Index of a host in the traced network.
@@ -69,6 +70,34 @@ pub struct Unrecorded {
     pub port: Option<InterfaceName>,
     /// The next hop that the address lies behind; `None` where it is on the wire itself.
     pub router: Option<IpAddr>,
+}
+
+/// What may become of a connection that is ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Closing {
+    /// Whether there was a connection to end.
+    pub open: bool,
+    /// Whether both sides know of it afterwards.
+    pub arrived: bool,
+    /// How the segment ended that was to end it.
+    pub end: End,
+    /// The conntrack entries whose state it changed.
+    pub changes: Vec<StateChange>,
+    /// All ports that were drawn by then, by number.
+    pub drawn: BTreeMap<NonZeroU16, Drawn>,
+}
+
+/// A conntrack entry of a TCP connection whose state has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// The host whose table it is in.
+    pub host: HostId,
+    /// Its original tuple.
+    pub original: Tuple,
+    /// The state it had.
+    pub from: TcpState,
+    /// The state it has, and how long it lives on; `None`: it is deleted.
+    pub to: Option<(TcpState, Duration)>,
 }
 
 /// The result of a path: what two courses must share to be one path.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use natpath_model::{Endpoint, Family, Port, Protocol, Tuple};
 
-use crate::packet::{Packet, Quoted, TcpFlags, Transport};
+use crate::packet::{Numbers, Packet, Quoted, TcpFlags, Transport};
 
 /// Why bytes are not a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -189,7 +189,9 @@ fn parse_ip4(bytes: &[u8]) -> Result<Ip, WireError> {
 fn emit_transport(packet: &Packet) -> Vec<u8> {
     let data = vec![0; usize::from(packet.data)];
     match packet.transport {
-        Transport::Tcp { src, dst, flags } => [tcp_header(src, dst, flags).as_slice(), &data].concat(),
+        Transport::Tcp { src, dst, flags, numbers } => {
+            [tcp_header(src, dst, flags, numbers).as_slice(), &data].concat()
+        }
         Transport::Ports { protocol, src, dst } => {
             let length = packet.transport_length();
             [ports_header(protocol, src, dst, length, packet.data).as_slice(), &data].concat()
@@ -210,9 +212,10 @@ fn emit_transport(packet: &Packet) -> Vec<u8> {
     }
 }
 
-fn tcp_header(src: Port, dst: Port, flags: TcpFlags) -> Vec<u8> {
+fn tcp_header(src: Port, dst: Port, flags: TcpFlags, numbers: Numbers) -> Vec<u8> {
     let ports = [src.value.to_be_bytes(), dst.value.to_be_bytes()].concat();
-    [ports.as_slice(), &[0; 8], &[0x50, flags.0, 0xff, 0xff, 0, 0, 0, 0]].concat()
+    let numbers = [numbers.seq.to_be_bytes(), numbers.ack.to_be_bytes()].concat();
+    [ports.as_slice(), &numbers, &[0x50, flags.0, 0xff, 0xff, 0, 0, 0, 0]].concat()
 }
 
 fn ports_header(protocol: Protocol, src: Port, dst: Port, length: u16, data: u16) -> Vec<u8> {
@@ -231,7 +234,7 @@ fn emit_quoted(quoted: &Quoted) -> Vec<u8> {
         let [high, low] = src.port.value.to_be_bytes();
         vec![icmp.0, icmp.1, 0, 0, high, low, 0, 1]
     } else if protocol == Protocol::TCP {
-        tcp_header(src.port, dst.port, quoted.flags)
+        tcp_header(src.port, dst.port, quoted.flags, Numbers::default())
     } else {
         ports_header(protocol, src.port, dst.port, 8, quoted.data)
     };
@@ -247,8 +250,10 @@ fn parse_transport(protocol: Protocol, bytes: &[u8], family: Family) -> Result<(
     let rest = |header: usize| u16::try_from(bytes.len() - header).unwrap_or(u16::MAX);
     if protocol == Protocol::TCP {
         let fixed: &[u8; 20] = bytes.first_chunk().ok_or(WireError::Truncated)?;
-        let transport =
-            Transport::Tcp { src: port(fixed, 0), dst: port(fixed, 2), flags: TcpFlags(fixed[13]) };
+        let number = |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+        let numbers = Numbers { seq: number(4), ack: number(8) };
+        let (src, dst, flags) = (port(fixed, 0), port(fixed, 2), TcpFlags(fixed[13]));
+        let transport = Transport::Tcp { src, dst, flags, numbers };
         let header = usize::from(fixed[12] >> 4) * 4;
         if header < 20 || header > bytes.len() {
             return Err(WireError::Header);
@@ -355,8 +360,8 @@ fn checksum(parts: &[&[u8]]) -> u16 {
 fn with_drawn(read: Transport, sent: Transport) -> Transport {
     let keep = |read: Port, sent: Port| Port { drawn: sent.drawn, ..read };
     match (read, sent) {
-        (Transport::Tcp { src, dst, flags }, Transport::Tcp { src: old_src, dst: old_dst, .. }) => {
-            Transport::Tcp { src: keep(src, old_src), dst: keep(dst, old_dst), flags }
+        (Transport::Tcp { src, dst, flags, numbers }, Transport::Tcp { src: old_src, dst: old_dst, .. }) => {
+            Transport::Tcp { src: keep(src, old_src), dst: keep(dst, old_dst), flags, numbers }
         }
         (Transport::Ports { protocol, src, dst }, Transport::Ports { src: old_src, dst: old_dst, .. }) => {
             Transport::Ports { protocol, src: keep(src, old_src), dst: keep(dst, old_dst) }
@@ -384,7 +389,8 @@ mod tests {
         for (src, dst) in [("198.51.100.2", "10.0.0.1"), ("2001:db8::2", "fd00::1")] {
             let (src, dst): (IpAddr, IpAddr) = (src.parse().unwrap(), dst.parse().unwrap());
             let icmp = if src.is_ipv4() { (8, 3) } else { (128, 1) };
-            let tcp = Transport::Tcp { src: port(40000), dst: port(80), flags: TcpFlags::SYN };
+            let numbers = Numbers { seq: 0xdead_beef, ack: 7 };
+            let tcp = Transport::Tcp { src: port(40000), dst: port(80), flags: TcpFlags::SYN, numbers };
             let udp = Transport::Ports { protocol: Protocol::UDP, src: port(5), dst: port(53) };
             let query = Transport::Query { kind: icmp.0, code: 0, id: port(7) };
             for transport in [tcp, udp, query, Transport::Other(Protocol::GRE)] {

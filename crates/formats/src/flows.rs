@@ -11,6 +11,7 @@
 
 use std::net::IpAddr;
 
+pub use natpath_model::flow::{CloseHow, Side};
 use natpath_model::{Diagnostic, Family, Flow, InterfaceName, Protocol};
 
 use crate::diagnose::syntax;
@@ -67,28 +68,6 @@ pub enum FlowAction {
     },
     /// Lets time pass, in milliseconds.
     Wait(u64),
-}
-
-/// An end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The one that opened it.
-    Client,
-    /// The one that was asked.
-    Server,
-}
-
-/// How a connection is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CloseHow {
-    /// The client sends FIN.
-    Fin,
-    /// The client sends RST.
-    Rst,
-    /// The server sends FIN.
-    ServerFin,
-    /// The server sends RST.
-    ServerRst,
 }
 
 /// Why a flow's words could not be read.
@@ -155,6 +134,12 @@ pub fn flow_from_words(proto: &str, src: &str, dst: &str) -> Result<Flow> {
 /// Reads a flows file.
 #[must_use]
 pub fn parse(text: &str, file_name: &str) -> (Vec<FlowLine>, Vec<Diagnostic>) {
+    parse_after(text, file_name, &[])
+}
+
+/// Reads lines that follow flows with these names.
+#[must_use]
+pub fn parse_after(text: &str, file_name: &str, names: &[&str]) -> (Vec<FlowLine>, Vec<Diagnostic>) {
     let (mut lines, mut diagnostics) = (Vec::<FlowLine>::new(), Vec::new());
     for (number, full) in (1u32..).zip(text.lines()) {
         let body = full.split('#').next().unwrap_or("");
@@ -162,7 +147,7 @@ pub fn parse(text: &str, file_name: &str) -> (Vec<FlowLine>, Vec<Diagnostic>) {
         if words.is_empty() {
             continue;
         }
-        let read = action(&words).and_then(|action| check_id(&lines, &words, action));
+        let read = action(&words).and_then(|action| check_id(names, &lines, &words, action));
         match read {
             Ok(action) => lines.push(FlowLine { line: number, text: body.trim().to_owned(), action }),
             Err(error) => {
@@ -184,11 +169,10 @@ fn column(line: &str, words: &[&str], word: usize) -> u32 {
 }
 
 /// Flows have different names, and a line about a flow names one that came before.
-fn check_id(lines: &[FlowLine], words: &[&str], action: FlowAction) -> Result<FlowAction> {
+fn check_id(names: &[&str], lines: &[FlowLine], words: &[&str], action: FlowAction) -> Result<FlowAction> {
     let known = |id: &str| {
-        lines
-            .iter()
-            .any(|line| matches!(&line.action, FlowAction::Flow(flow) if flow.id.as_deref() == Some(id)))
+        let is_named = |line: &FlowLine| matches!(&line.action, FlowAction::Flow(flow) if flow.id.as_deref() == Some(id));
+        names.contains(&id) || lines.iter().any(is_named)
     };
     match &action {
         FlowAction::Flow(Flow { id: Some(id), .. }) if known(id) => {

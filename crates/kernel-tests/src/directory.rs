@@ -53,6 +53,9 @@ pub fn record(scenario: &Scenario, to: &Path) -> Result<()> {
             let _ = writeln!(flows, "{}", step.text.strip_prefix("flow ").unwrap_or(&step.text));
         }
     }
+    for dump in scenario.dumps.values().flatten() {
+        write(&to.join(&dump.name), &dump.text)?;
+    }
     write(&to.join("flows"), &flows)
 }
 
@@ -113,7 +116,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 pub fn differences(scenario: &Scenario, to: &Path) -> Result<Vec<String>> {
     record(scenario, to)?;
     let network = snapshot::read_network(to).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let recorded = Scenario { network, ..scenario.clone() };
+    let recorded = scenario.over(network)?;
     let (ours, theirs) = (engine::run(scenario)?, engine::run(&recorded)?);
     let mut differences = Vec::new();
     let lines = compare::engine_lines(scenario, &ours);

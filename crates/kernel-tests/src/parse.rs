@@ -1,12 +1,14 @@
 //! Reads scenario files.
 
+mod dump;
 mod host;
 mod route;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use natpath_formats::flows;
+use natpath_formats::flows::{self, FlowAction};
 use natpath_model::{Diagnostic, Endpoint, InterfaceName, Network, Protocol, Segment, SegmentEnd, Severity};
 
 use natpath_verify::scenario::{Action, PacketStep, Scenario, Step};
@@ -25,6 +27,8 @@ pub fn scenario(text: &str, file: &str) -> Result<Scenario, Diagnostic> {
         rows: Vec::new(),
         network: Network::default(),
         steps: Vec::new(),
+        dumps: BTreeMap::new(),
+        loads: BTreeMap::new(),
         counters: None,
     };
     while let Some(line) = reader.next() {
@@ -32,17 +36,25 @@ pub fn scenario(text: &str, file: &str) -> Result<Scenario, Diagnostic> {
             "title:" => scenario.title = line.rest(1).to_owned(),
             "rows:" => scenario.rows = line.words[1..].iter().map(|(_, word)| (*word).to_owned()).collect(),
             "host" => hosts.push(host::read(&line, &mut reader)?),
+            "dump" => {
+                let dump = dump::read(&line, &mut reader)?;
+                scenario.dumps.insert(dump.name.clone(), vec![dump]);
+            }
             "segment" => scenario.network.segments.push(segment(&line)?),
-            "flow" => scenario.steps.push(flow(&line, line.rest(1))?),
+            "flow" => {
+                let step = flow(&scenario, &line, line.rest(1))?;
+                scenario.steps.push(step);
+            }
             "wait" | "load" | "forget" | "more" | "close" => {
-                scenario.steps.push(flow(&line, line.rest(0))?);
+                let step = flow(&scenario, &line, line.rest(0))?;
+                scenario.steps.push(step);
             }
             "packet" => scenario.steps.push(packet(&line)?),
             "counters" => scenario.counters = Some(Vec::new()),
             "=" => expected(&mut scenario, &line)?,
             _ => {
                 return Err(
-                    line.error(0, "expected host, segment, flow, packet, wait, counters, title: or rows:")
+                    line.error(0, "expected host, segment, dump, flow or another line of a flows file, packet, counters, title: or rows:")
                 );
             }
         }
@@ -54,6 +66,7 @@ pub fn scenario(text: &str, file: &str) -> Result<Scenario, Diagnostic> {
     scenario.network.hosts = hosts.into_iter().map(|host| host.into_snapshot(&macs)).collect();
     scenario.network.hosts.sort_by(|a, b| a.name.cmp(&b.name));
     join(&mut scenario.network, &reader)?;
+    dump::resolve(&mut scenario, &reader)?;
     Ok(scenario)
 }
 
@@ -140,6 +153,13 @@ impl<'a> Reader<'a> {
         self.at -= 1;
     }
 
+    /// The line with this number.
+    pub(crate) fn line(&self, number: u32) -> Line<'a> {
+        let text = self.lines.iter().find(|(other, _)| *other == number).map_or("", |(_, text)| text);
+        let none = Line { file: self.file, number, text: "", words: Vec::new() };
+        Line::new(self.file, number, text).unwrap_or(none)
+    }
+
     /// The next line as it stands, if it satisfies a condition.
     pub(crate) fn next_raw(&mut self, accept: impl FnOnce(&str) -> bool) -> Option<&'a str> {
         let (_, text) = *self.lines.get(self.at)?;
@@ -168,8 +188,12 @@ pub(crate) fn end(line: &Line<'_>, index: usize) -> Result<SegmentEnd, Diagnosti
         .ok_or_else(|| line.error(index, format!("expected HOST:INTERFACE, found \"{word}\"")))
 }
 
-fn flow(line: &Line<'_>, words: &str) -> Result<Step, Diagnostic> {
-    let (mut actions, diagnostics) = flows::parse(words, line.file);
+fn flow(scenario: &Scenario, line: &Line<'_>, words: &str) -> Result<Step, Diagnostic> {
+    let names = scenario.steps.iter().filter_map(|step| match &step.action {
+        Action::Flow(FlowAction::Flow(flow)) => flow.id.as_deref(),
+        _ => None,
+    });
+    let (mut actions, diagnostics) = flows::parse_after(words, line.file, &names.collect::<Vec<_>>());
     if let Some(mut fault) = diagnostics.into_iter().find(|found| found.severity == Severity::Error) {
         let offset = words.as_ptr().addr() - line.text.as_ptr().addr();
         fault.line = line.number;

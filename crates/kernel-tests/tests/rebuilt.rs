@@ -7,8 +7,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use natpath_formats::{flows, snapshot};
-use natpath_verify::scenario::{Action, Scenario, Step};
-use natpath_verify::{compare, kernel, verify};
+use natpath_verify::{compare, directory, kernel, verify};
 use serde_json::Value;
 
 /// Hosts whose dump can't be loaded again, and what the tool says of it.
@@ -41,31 +40,17 @@ fn hosts() -> Vec<PathBuf> {
     hosts
 }
 
-fn judge(directory: &Path, name: &str) -> Result<(), Failed> {
-    let network = snapshot::read_network(directory)?;
+fn judge(dir: &Path, name: &str) -> Result<(), Failed> {
+    let network = snapshot::read_network(dir)?;
     let host = network.hosts.first().map(|host| host.name.clone()).unwrap_or_default();
-    let probes: Value = serde_json::from_str(&std::fs::read_to_string(directory.join("probes.json"))?)?;
+    let probes: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("probes.json"))?)?;
     let text: String =
         probes.as_array().into_iter().flatten().filter_map(|probe| line(probe, &host)).collect();
     let (lines, faults) = flows::parse(&text, "probes.json");
     if let Some(fault) = faults.first() {
         return Err(fault.to_string().into());
     }
-    let step = |line: flows::FlowLine| Step {
-        line: line.line,
-        text: line.text,
-        action: Action::Flow(line.action),
-        expected: Vec::new(),
-    };
-    let scenario = Scenario {
-        file: name.to_owned(),
-        text,
-        title: String::new(),
-        rows: Vec::new(),
-        network,
-        steps: lines.into_iter().map(step).collect(),
-        counters: None,
-    };
+    let scenario = directory::scenario(network, name, dir, lines).map_err(|error| format!("{error:#}"))?;
     let done = verify(&scenario, |_| {});
     if let Some((_, says)) = UNLOADABLE.iter().find(|(unloadable, _)| *unloadable == name) {
         let error = done.err().map(|error| format!("{error:#}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A flow: the connection that a user asks about.
+//! A flow: the connection that a user asks about, and what may happen on it afterwards.
 
 use std::net::IpAddr;
 
@@ -46,6 +46,28 @@ pub struct Flow {
     pub dont_fragment: bool,
     /// The flow's own name (`id=`).
     pub id: Option<String>,
+}
+
+/// An end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The one that opened it.
+    Client,
+    /// The one that was asked.
+    Server,
+}
+
+/// How a connection is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseHow {
+    /// The client sends FIN.
+    Fin,
+    /// The client sends RST.
+    Rst,
+    /// The server sends FIN.
+    ServerFin,
+    /// The server sends RST.
+    ServerRst,
 }
 
 impl Flow {

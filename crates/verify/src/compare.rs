@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use natpath_engine::trace::{FlowTrace, Outcome, Path};
+use natpath_engine::trace::{Closing, FlowTrace, Outcome, Path};
 use natpath_formats::flows::FlowAction;
 use natpath_model::{Network, Protocol};
 
 use crate::judge::KernelRun;
-use crate::judge::engine::{EngineRun, observation};
+use crate::judge::engine::{EngineRun, observation, seen_closing};
 use crate::kernel::rules::{Counters, RulePlace};
-use crate::observe::Observation;
+use crate::observe::{Observation, SeenClosing};
 use crate::scenario::{Action, Alternative, Scenario, Step};
 
 /// What both judges say of a step that shows something.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    /// The step's line in its file.
+    /// The step's place among all.
+    pub step: usize,
+    /// Its line in its file.
     pub line: u32,
     /// Its text.
     pub text: String,
@@ -66,8 +68,9 @@ impl Compared {
 pub fn all(scenario: &Scenario, engine: &EngineRun<'_>, kernel: &KernelRun) -> (Vec<Compared>, Vec<String>) {
     let mut compared = Vec::new();
     let mut chosen: Vec<Option<String>> = Vec::new();
-    for ((step, trace), seen) in scenario.steps.iter().zip(&engine.traces).zip(&kernel.seen) {
-        let (Some(trace), Some(seen)) = (trace, seen) else { continue };
+    for (index, step) in scenario.steps.iter().enumerate() {
+        compared.extend(closing(scenario, engine, kernel, index));
+        let (Some(trace), Some(seen)) = (&engine.traces[index], &kernel.seen[index]) else { continue };
         let observed = |path: &Path| observation(&scenario.network, trace, path, &step.action);
         let mut possible = trace.paths.iter().filter(|path| goes_with(path, &chosen));
         let found = possible.find(|path| observed(path).is_seen_as(seen, &path.result.drawn));
@@ -80,6 +83,7 @@ pub fn all(scenario: &Scenario, engine: &EngineRun<'_>, kernel: &KernelRun) -> (
             undecided: is_undecided(path),
         };
         compared.push(Compared {
+            step: index,
             line: step.line,
             text: step.text.clone(),
             seen: seen.lines(),
@@ -88,6 +92,33 @@ pub fn all(scenario: &Scenario, engine: &EngineRun<'_>, kernel: &KernelRun) -> (
         });
     }
     (compared, counters(scenario, engine.counters(&chosen), kernel))
+}
+
+/// Compares what became of a connection that a step ends.
+fn closing(
+    scenario: &Scenario,
+    engine: &EngineRun<'_>,
+    kernel: &KernelRun,
+    index: usize,
+) -> Option<Compared> {
+    let (said, seen) = (engine.closings[index].as_ref()?, kernel.closings[index].as_ref()?);
+    let of = |closing: &Closing| seen_closing(&scenario.network, closing);
+    let taken = said.iter().position(|closing| of(closing).is_seen_as(seen, &closing.drawn));
+    let step = &scenario.steps[index];
+    let possible = |(number, closing): (usize, &Closing)| Said {
+        id: (number + 1).to_string(),
+        probability: 1.0 / said.len() as f64,
+        lines: of(closing).lines(),
+        undecided: false,
+    };
+    Some(Compared {
+        step: index,
+        line: step.line,
+        text: step.text.clone(),
+        seen: seen.lines(),
+        said: said.iter().enumerate().map(possible).collect(),
+        taken: taken.map(|number| (number + 1).to_string()),
+    })
 }
 
 fn is_undecided(path: &Path) -> bool {
@@ -235,18 +266,21 @@ fn same_line(expected: &str, said: &str) -> bool {
 /// The lines that say what the engine says: each step's alternatives.
 #[must_use]
 pub fn engine_lines(scenario: &Scenario, engine: &EngineRun<'_>) -> Vec<Vec<Alternative>> {
-    let of_step = |(step, trace): (&Step, &Option<FlowTrace>)| {
+    let of_step = |((step, trace), closings): ((&Step, &Option<FlowTrace>), &Option<Vec<Closing>>)| {
+        let of_path =
+            |path| observation(&scenario.network, trace.as_ref()?, path, &step.action).lines().into();
+        let paths = trace.iter().flat_map(|trace| &trace.paths).filter_map(of_path);
+        let closings = closings.iter().flatten();
+        let closings = closings.map(|closing| seen_closing(&scenario.network, closing).lines());
         let mut alternatives: Vec<Alternative> = Vec::new();
-        let Some(trace) = trace else { return alternatives };
-        for path in &trace.paths {
-            let lines = observation(&scenario.network, trace, path, &step.action).lines();
+        for lines in paths.chain(closings) {
             if !alternatives.contains(&lines) {
                 alternatives.push(lines);
             }
         }
         alternatives
     };
-    scenario.steps.iter().zip(&engine.traces).map(of_step).collect()
+    scenario.steps.iter().zip(&engine.traces).zip(&engine.closings).map(of_step).collect()
 }
 
 /// A line for each rule that counted in any history; `*` where histories differ.
@@ -269,7 +303,11 @@ pub fn engine_counter_lines(scenario: &Scenario, engine: &EngineRun<'_>) -> Vec<
 /// The lines that say what the kernel did.
 #[must_use]
 pub fn kernel_lines(kernel: &KernelRun) -> Vec<Vec<Alternative>> {
-    kernel.seen.iter().map(|seen| seen.iter().map(Observation::lines).collect()).collect()
+    let of_step = |(seen, closing): (&Option<Observation>, &Option<SeenClosing>)| {
+        let flows = seen.iter().map(Observation::lines);
+        flows.chain(closing.iter().map(SeenClosing::lines)).collect()
+    };
+    kernel.seen.iter().zip(&kernel.closings).map(of_step).collect()
 }
 
 /// A line for each rule that counted packets.

@@ -4,13 +4,15 @@ pub mod engine;
 pub mod kernel;
 
 use crate::kernel::rules::Counters;
-use crate::observe::Observation;
+use crate::observe::{Observation, SeenClosing};
 
 /// What the kernel did with a scenario.
 #[derive(Debug, Clone)]
 pub struct KernelRun {
     /// What was seen of each step; `None` for a step that shows nothing.
     pub seen: Vec<Option<Observation>>,
+    /// What was seen of each step that ends a connection.
+    pub closings: Vec<Option<SeenClosing>>,
     /// The counters of each host's rules at the end.
     pub counters: Vec<Counters>,
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use natpath_engine::trace::{Drawn, Header};
-use natpath_model::{Endpoint, Port, Status, Tuple, ZoneDirection};
+use natpath_model::{Endpoint, Port, Status, TcpState, Tuple, ZoneDirection};
 
 /// What was seen of a flow, or what the engine says would be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,67 @@ pub struct SeenEntry {
     pub replied: bool,
     /// Its mark.
     pub mark: u32,
+}
+
+/// What was seen of the end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenClosing {
+    /// Whether there was a connection to end.
+    pub open: bool,
+    /// Whether both sides know of it afterwards.
+    pub arrived: bool,
+    /// The entries whose state it changed, sorted.
+    pub changes: Vec<SeenChange>,
+}
+
+/// A conntrack entry whose TCP state has changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenChange {
+    /// The host.
+    pub host: String,
+    /// Its original tuple.
+    pub original: Tuple,
+    /// The name of the state it had.
+    pub from: &'static str,
+    /// The name of the state it has; `None` for an entry that is gone.
+    pub to: Option<&'static str>,
+}
+
+/// The name that conntrack(8) prints for a state.
+#[must_use]
+pub fn state_name(state: TcpState) -> &'static str {
+    TcpState::NAMES.iter().find(|(_, known)| *known == state).map_or("NONE", |(name, _)| name)
+}
+
+impl SeenClosing {
+    /// The lines of a scenario file that say this.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let first = match (self.open, self.arrived) {
+            (false, _) => "not open",
+            (true, true) => "closed",
+            (true, false) => "closed by one side only",
+        };
+        let changes = self.changes.iter().map(ToString::to_string);
+        std::iter::once(first.to_owned()).chain(changes).collect()
+    }
+
+    /// Whether what was seen, with real ports, is what the engine says here.
+    #[must_use]
+    pub fn is_seen_as(&self, seen: &Self, drawn: &BTreeMap<NonZeroU16, Drawn>) -> bool {
+        let mut ports = Ports { drawn, bound: BTreeMap::new() };
+        (self.open, self.arrived, self.changes.len()) == (seen.open, seen.arrived, seen.changes.len())
+            && self.changes.iter().zip(&seen.changes).all(|(a, b)| {
+                (&a.host, a.from, a.to) == (&b.host, b.from, b.to) && ports.tuple(&a.original, &b.original)
+            })
+    }
+}
+
+impl fmt::Display for SeenChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (original, from) = (shown(&self.original.into()), self.from);
+        write!(f, "entry {} {original} {from} to {}", self.host, self.to.unwrap_or("nothing"))
+    }
 }
 
 impl SeenEntry {

@@ -1,7 +1,11 @@
 //! A scenario: a network, what is sent through it, and what is expected to be seen.
 
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
 use natpath_formats::flows::FlowAction;
-use natpath_model::{Endpoint, InterfaceName, Network, Protocol};
+use natpath_formats::snapshot::{Dump, Loaded, with_rules};
+use natpath_model::{Endpoint, InterfaceName, Network, Protocol, Severity, Snapshot};
 
 /// A scenario file as read.
 #[derive(Debug, Clone)]
@@ -18,6 +22,10 @@ pub struct Scenario {
     pub network: Network,
     /// What happens, in order.
     pub steps: Vec<Step>,
+    /// The dumps that `load` lines name, by the word they are named with.
+    pub dumps: BTreeMap<String, Vec<Dump>>,
+    /// For each step that loads rules, the host as it is then.
+    pub loads: BTreeMap<usize, Loaded>,
     /// The counters expected at the end; `None` if the file has none.
     pub counters: Option<Vec<String>>,
 }
@@ -73,6 +81,67 @@ pub struct PacketStep {
 }
 
 impl Scenario {
+    /// Finds out what each `load` line makes of its host.
+    ///
+    /// # Errors
+    /// If it names a host or dump that is not there, or a dump that can't be read.
+    pub fn resolve_loads(&mut self) -> Result<()> {
+        let mut loads = BTreeMap::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let Action::Flow(FlowAction::Load { host, files }) = &step.action else { continue };
+            let mut earlier = loads.values().rev().map(|loaded: &Loaded| &loaded.host);
+            let earlier = earlier.find(|earlier| earlier.name == *host);
+            let loaded = self
+                .load(host, files, earlier)
+                .with_context(|| format!("{}:{}: {}", self.file, step.line, step.text))?;
+            loads.insert(index, loaded);
+        }
+        self.loads = loads;
+        Ok(())
+    }
+
+    fn load(&self, host: &str, files: &[String], earlier: Option<&Snapshot>) -> Result<Loaded> {
+        let before = match earlier {
+            Some(earlier) => earlier,
+            None => self.network.host(host).with_context(|| format!("no host is called {host}"))?,
+        };
+        let loaded = with_rules(before, &self.dumps_named(files)?)?;
+        match loaded.host.diagnostics.iter().find(|found| found.severity == Severity::Error) {
+            Some(fault) => bail!("{fault}"),
+            None => Ok(loaded),
+        }
+    }
+
+    /// The dumps that a `load` line names.
+    ///
+    /// # Errors
+    /// If one is not there.
+    pub fn dumps_named(&self, files: &[String]) -> Result<Vec<Dump>> {
+        let of_word = |word: &String| {
+            let dumps = self.dumps.get(word).with_context(|| format!("no dump is called {word}"))?;
+            Ok(dumps.clone())
+        };
+        files.iter().map(of_word).collect::<Result<Vec<_>>>().map(|dumps| dumps.concat())
+    }
+
+    /// The same steps over a network recorded from this one's.
+    ///
+    /// # Errors
+    /// As [`Self::resolve_loads`].
+    pub fn over(&self, network: Network) -> Result<Self> {
+        let mut scenario = Self { network, ..self.clone() };
+        scenario.resolve_loads()?;
+        Ok(scenario)
+    }
+
+    /// The hosts as they are after the last step.
+    pub fn last_hosts(&self) -> impl Iterator<Item = &Snapshot> {
+        self.network.hosts.iter().map(|host| {
+            let mut loads = self.loads.values().rev().map(|loaded| &loaded.host);
+            loads.find(|loaded| loaded.name == host.name).unwrap_or(host)
+        })
+    }
+
     /// The file's text with these expectations in place of its own.
     #[must_use]
     pub fn blessed(&self, steps: &[Vec<Alternative>], counters: &[String]) -> String {

@@ -4,6 +4,8 @@
 //! A TCP flow is a handshake, data from the client and data back, seven packets, and stays open. A UDP flow
 //! is a datagram and its answer, by a socket that is not connected; an ICMP flow an echo and its reply.
 
+mod held;
+mod lines;
 mod sockets;
 mod told;
 mod watch;
@@ -15,7 +17,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use natpath_model::{Family, Flow, Network, Protocol};
+use natpath_model::{Family, Flow, Network, Protocol, Snapshot};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
@@ -25,6 +27,7 @@ use nix::sys::socket::{
 use crate::kernel::{World, conntrack};
 use crate::observe::{Arrival, Observation};
 use crate::scenario::PacketStep;
+use held::Held;
 use watch::{LIMIT, Notes, PATIENCE};
 use wire::{Read, Role};
 
@@ -40,6 +43,11 @@ pub struct Stage<'w> {
     tcp: Vec<(usize, TcpListener)>,
     udp: Vec<(usize, OwnedFd)>,
     open: Vec<OwnedFd>,
+    /// The flows that have a name.
+    held: BTreeMap<String, Held>,
+    /// The hosts that rules were loaded on, as they are since.
+    loaded: BTreeMap<usize, Snapshot>,
+    begun: Instant,
 }
 
 /// A host's conntrack table, and what was in it when it was last read.
@@ -47,7 +55,7 @@ pub struct Stage<'w> {
 struct Watched {
     host: usize,
     table: conntrack::Table,
-    known: BTreeMap<u32, conntrack::KernelEntry>,
+    known: BTreeMap<conntrack::EntryKey, conntrack::KernelEntry>,
 }
 
 #[derive(Debug)]
@@ -72,6 +80,9 @@ impl<'w> Stage<'w> {
             tcp: Vec::new(),
             udp: Vec::new(),
             open: Vec::new(),
+            held: BTreeMap::new(),
+            loaded: BTreeMap::new(),
+            begun: Instant::now(),
         };
         for (host, (snapshot, namespace)) in network.hosts.iter().zip(&world.hosts).enumerate() {
             let (ears, tcp, udp) = namespace.run(|| {
@@ -101,6 +112,7 @@ impl<'w> Stage<'w> {
             stage.tcp.extend(tcp);
             stage.udp.extend(udp);
         }
+        stage.begun = Instant::now();
         Ok(stage)
     }
 
@@ -110,6 +122,9 @@ impl<'w> Stage<'w> {
     /// If it can't be sent from here, or the conntrack tables can't be read.
     pub fn flow(&mut self, flow: &Flow) -> Result<Observation> {
         let start = self.start(flow)?;
+        if let Some(at) = flow.at {
+            self.wait(Duration::from_millis(at).saturating_sub(self.begun.elapsed()));
+        }
         let mut notes = Notes::default();
         self.drain();
         let client = self.client(flow, start)?;
@@ -128,6 +143,11 @@ impl<'w> Stage<'w> {
             works: Some(works),
             entries: self.new_entries()?,
         };
+        if let Some(id) = &flow.id {
+            let held = Held::new(flow, start, works, client, notes);
+            self.held.insert(id.clone(), held);
+            return Ok(observation);
+        }
         let accepted = notes.accepted.into_iter().map(|(stream, _)| OwnedFd::from(stream));
         if works || flow.protocol != Protocol::TCP {
             self.open.extend(accepted);
@@ -173,18 +193,15 @@ impl<'w> Stage<'w> {
         });
         // Ears are read one after the other, so what a host without the socket says about the answer may
         // have been read before it.
-        let is_late = |read: &Read| matches!(read.role, Role::First | Role::LateReset | Role::Other);
+        let is_late = |read: &Read| {
+            matches!(read.role, Role::First | Role::LateReset | Role::Acknowledgement | Role::Other)
+        };
         let back = others
             .iter()
             .filter(|(_, read)| !matches!(read.role, Role::Error { about_first: false, .. }))
             .min_by_key(|(_, read)| is_late(read));
         let back = back.map(|(host, read)| self.told(*host, *read));
         Ok(Observation { arrived, back, works: None, entries: self.new_entries()? })
-    }
-
-    /// Lets time pass.
-    pub fn wait(&mut self, time: Duration) {
-        std::thread::sleep(time);
     }
 
     fn name(&self, host: usize) -> String {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use natpath_model::Backend;
 
 use crate::compare::{self, Compared};
-use crate::judge::{KernelRun, engine, kernel};
+use crate::judge::{engine, kernel};
 use crate::kernel::World;
 use crate::scenario::Scenario;
 use crate::whole;
@@ -45,9 +45,10 @@ pub fn verify(scenario: &Scenario, begins: impl FnMut(usize)) -> Result<Report> 
     let said = engine::run(scenario)?;
     let whole = whole::make(scenario, &said.traces);
     let world = World::build(&whole.scenario.network).context("the network can't be rebuilt here")?;
-    let KernelRun { seen, counters } = kernel::play(&whole.scenario, &world, begins)?;
-    let seen = seen.into_iter().map(|seen| seen.map(|seen| whole.told(seen))).collect();
-    let run = KernelRun { seen, counters };
+    let mut run = kernel::play(&whole.scenario, &world, begins)?;
+    for seen in &mut run.seen {
+        *seen = seen.take().map(|seen| whole.told(seen));
+    }
     let said = engine::run_along(scenario, &run.seen)?;
     let (flows, differences) = compare::all(scenario, &said, &run);
     let rules = run.counters.iter().map(std::collections::BTreeMap::len).sum();

@@ -1,7 +1,7 @@
 //! `natpath verify`: rebuilds a recorded network on the running kernel and compares it with the prediction.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use natpath_formats::flows::{FlowAction, FlowLine};
 use natpath_formats::snapshot::read_network;
 use natpath_model::Network;
 use natpath_verify::compare::{Compared, Said};
-use natpath_verify::scenario::{Action, Scenario, Step};
-use natpath_verify::{Report, kernel, verify};
+use natpath_verify::scenario::Action;
+use natpath_verify::{Report, directory, kernel, verify};
 
 use super::print;
 use super::trace::{in_full, read_flows, report};
@@ -28,8 +28,10 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     let lines = read_flows(file.as_deref(), &words)?;
     let network = read_network(&arguments.net)?;
     report(&network, false);
+    let near = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     let file = file.map_or("the flow".to_owned(), |file| file.display().to_string());
-    let scenario = scenario(network, &file, lines);
+    let lines = lines.into_iter().map(|line| with_full_names(line, &network)).collect();
+    let scenario = directory::scenario(network, &file, &near, lines)?;
     if !scenario.steps.iter().any(|step| matches!(step.action, Action::Flow(FlowAction::Flow(_)))) {
         bail!("there is no flow to send");
     }
@@ -56,17 +58,12 @@ fn flows_file(arguments: &VerifyArguments) -> Result<Option<PathBuf>> {
     )
 }
 
-fn scenario(network: Network, file: &str, lines: Vec<FlowLine>) -> Scenario {
-    let step = |FlowLine { line, text, action }: FlowLine| {
-        let action = match action {
-            FlowAction::Flow(flow) => FlowAction::Flow(in_full(flow, &network)),
-            other => other,
-        };
-        Step { line, text, action: Action::Flow(action), expected: Vec::new() }
+fn with_full_names(line: FlowLine, network: &Network) -> FlowLine {
+    let action = match line.action {
+        FlowAction::Flow(flow) => FlowAction::Flow(in_full(flow, network)),
+        other => other,
     };
-    let steps = lines.into_iter().map(step).collect();
-    let (title, text, rows) = (String::new(), String::new(), Vec::new());
-    Scenario { file: file.to_owned(), text, title, rows, network, steps, counters: None }
+    FlowLine { action, ..line }
 }
 
 /// Says once a second how far it is.
@@ -149,6 +146,7 @@ mod tests {
 
     fn compared(taken: Option<&str>, undecided: bool) -> Compared {
         Compared {
+            step: 0,
             line: 1,
             text: "udp 192.0.2.1 192.0.2.2:53".to_owned(),
             seen: vec!["lost".to_owned()],

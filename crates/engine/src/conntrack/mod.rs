@@ -84,8 +84,10 @@ impl Tracked {
 /// What a protocol tracker thinks of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tracking {
-    /// It belongs to the entry.
+    /// It belongs to the entry and counts.
     Valid,
+    /// It belongs to the entry and leaves it as it was.
+    Ignored,
     /// It does not fit the entry's state: INVALID.
     Invalid,
     /// The entry is over: delete it and look the packet up again.
@@ -94,8 +96,6 @@ enum Tracking {
 
 impl ConntrackTable {
     /// Finds or makes the entry of a packet (`nf_conntrack_in`).
-    ///
-    /// `loose` is `nf_conntrack_tcp_loose`: whether a connection may be picked up in its middle.
     pub fn track(&mut self, packet: &Packet, tracked: Tracked, now: Instant, settings: &Settings) -> Tracked {
         let (zone, zone_direction) = match tracked {
             // Seen before: it came through lo, or belongs to the packet it answers.
@@ -123,14 +123,14 @@ impl ConntrackTable {
                 return begun;
             };
             match self.track_known(packet, id, direction, now, settings) {
-                Tracking::Valid => {}
+                Tracking::Valid => self.account(id, direction, packet),
+                Tracking::Ignored => {}
                 Tracking::Invalid => return Tracked::No,
                 Tracking::Reopen => {
                     self.remove(id);
                     continue;
                 }
             }
-            self.account(id, direction, packet);
             return self.attach(id, direction);
         }
     }
@@ -181,24 +181,7 @@ impl ConntrackTable {
     ) -> Tracking {
         let entry = self.entry_mut(id);
         match packet.transport {
-            Transport::Tcp { flags, .. } => {
-                let was = entry.tcp;
-                let (verdict, after) = tcp::advance(was, direction, flags);
-                if verdict != Tracking::Valid {
-                    return verdict;
-                }
-                entry.tcp = after;
-                let answered_before = entry.status.has(Status::SEEN_REPLY);
-                if !answered_before && flags.has(crate::packet::TcpFlags::RST) {
-                    // Only a reset came back: the entry is deleted at once.
-                    entry.status.set(Status::DYING);
-                    return Tracking::Valid;
-                }
-                if answered_before && tcp::assures(was.state, after.state) {
-                    entry.status.set(Status::ASSURED);
-                }
-                entry.expires = now + settings.timeouts.tcp(after.state);
-            }
+            Transport::Tcp { .. } => return track_segment(entry, packet, direction, now, settings),
             Transport::Ports { protocol, .. } => {
                 if protocol == Protocol::UDP && entry.status.has(Status::SEEN_REPLY) {
                     // udp_packet: an entry becomes a stream two seconds after it was made.
@@ -209,11 +192,13 @@ impl ConntrackTable {
                         entry.expires = now + settings.timeouts.udp;
                     }
                 } else {
-                    entry.expires = now + settings.timeouts.of(protocol);
+                    // Whether an association is answered is all that is known of it here.
+                    let answered = direction == Direction::Reply || entry.status.has(Status::SEEN_REPLY);
+                    entry.expires = now + settings.timeouts.of(protocol, answered);
                 }
             }
             Transport::Query { .. } | Transport::Error { .. } | Transport::Other(_) => {
-                entry.expires = now + settings.timeouts.of(packet.protocol());
+                entry.expires = now + settings.timeouts.of(packet.protocol(), false);
             }
         }
         Tracking::Valid
@@ -229,21 +214,20 @@ impl ConntrackTable {
     ) -> Tracked {
         let Some(tuple) = packet.tuple() else { return Tracked::No };
         let Some(mut entry) = ConntrackEntry::untranslated(tuple, now) else { return Tracked::No };
+        entry.stream_from = now + timeout::UDP_STREAM_AFTER;
+        entry.expires = now + settings.timeouts.of(packet.protocol(), false);
         match packet.transport {
-            Transport::Tcp { flags, .. } => match tcp::begin(flags, settings.tcp_loose) {
-                Some(begun) => entry.tcp = begun,
-                None => return Tracked::No,
-            },
+            Transport::Tcp { .. } => {
+                let Some(begun) = tcp::begin(packet, settings.tcp_loose) else { return Tracked::No };
+                entry.tcp = begun;
+                if track_segment(&mut entry, packet, Direction::Original, now, settings) != Tracking::Valid {
+                    return Tracked::No;
+                }
+            }
             Transport::Query { .. } if !icmp::begins(packet) => return Tracked::No,
             _ => {}
         }
-        let timeout = match packet.transport {
-            Transport::Tcp { .. } => settings.timeouts.tcp(entry.tcp.state),
-            _ => settings.timeouts.of(packet.protocol()),
-        };
         (entry.zone, entry.zone_direction) = (zone, zone_direction);
-        entry.stream_from = now + timeout::UDP_STREAM_AFTER;
-        entry.expires = now + timeout;
         let id = self.insert_unconfirmed(entry);
         Tracked::Entry { id, direction: Direction::Original, info: CtInfo::New }
     }
@@ -262,6 +246,43 @@ impl ConntrackTable {
     }
 }
 
+/// What a segment does to its entry.
+fn track_segment(
+    entry: &mut ConntrackEntry,
+    packet: &Packet,
+    direction: Direction,
+    now: Instant,
+    settings: &Settings,
+) -> Tracking {
+    let before = tcp::Before {
+        answered: entry.status.has(Status::SEEN_REPLY),
+        assured: entry.status.has(Status::ASSURED),
+        left: entry.expires.since(now),
+    };
+    match entry.tcp.advance(packet, direction, before, settings) {
+        tcp::Effect::Valid { lives, assured } => {
+            if assured {
+                entry.status.set(Status::ASSURED);
+            }
+            let Some(lives) = lives else { return Tracking::Ignored };
+            entry.expires = now + lives;
+            Tracking::Valid
+        }
+        // Only a reset came back: the entry is deleted at once.
+        tcp::Effect::Ends => {
+            entry.status.set(Status::DYING);
+            Tracking::Valid
+        }
+        tcp::Effect::Invalid { at_most } => {
+            if let Some(at_most) = at_most {
+                entry.expires = entry.expires.min(now + at_most);
+            }
+            Tracking::Invalid
+        }
+        tcp::Effect::Reopens => Tracking::Reopen,
+    }
+}
+
 /// The zone that one direction of an entry lives in (`nf_ct_zone_id`).
 fn zone_for(zone: Zone, which: ZoneDirection, direction: Direction) -> Zone {
     match (which, direction) {
@@ -277,9 +298,13 @@ fn zone_for(zone: Zone, which: ZoneDirection, direction: Direction) -> Zone {
 /// The sysctls that connection tracking reads (`net.netfilter.nf_conntrack_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// `tcp_loose`.
+    /// `tcp_loose`: whether a connection may be picked up in its middle.
     pub tcp_loose: bool,
-    /// `checksum`.
+    /// `tcp_be_liberal`: whether segments outside the window are let pass.
+    pub tcp_be_liberal: bool,
+    /// `tcp_max_retrans`: how often an acknowledgement may come again before the entry's life is shortened.
+    pub tcp_max_retrans: i64,
+    /// `checksum`: whether a packet with a wrong checksum is invalid.
     pub checksum: bool,
     /// The timeouts.
     pub(crate) timeouts: Timeouts,
@@ -289,7 +314,15 @@ impl Settings {
     /// Reads them, with the kernel's defaults for what is not listed.
     #[must_use]
     pub fn read(sysctls: &natpath_model::Sysctls) -> Self {
-        let flag = |key: &str| sysctls.number(&format!("net.netfilter.nf_conntrack_{key}")).unwrap_or(1) != 0;
-        Self { tcp_loose: flag("tcp_loose"), checksum: flag("checksum"), timeouts: Timeouts::read(sysctls) }
+        let number = |key: &str, default| {
+            sysctls.number(&format!("net.netfilter.nf_conntrack_{key}")).unwrap_or(default)
+        };
+        Self {
+            tcp_loose: number("tcp_loose", 1) != 0,
+            tcp_be_liberal: number("tcp_be_liberal", 0) != 0,
+            tcp_max_retrans: number("tcp_max_retrans", 3),
+            checksum: number("checksum", 1) != 0,
+            timeouts: Timeouts::read(sysctls),
+        }
     }
 }

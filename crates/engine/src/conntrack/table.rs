@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natpath_model::{
-    Connection, Counter, Direction, Endpoint, Manip, Protocol, RuleRef, Status, Tuple, Zone, ZoneDirection,
+    Connection, Counter, Direction, Endpoint, Family, Manip, Protocol, RuleRef, Status, Tuple, Zone,
+    ZoneDirection,
 };
 
 use super::{TcpTrack, zone_for};
@@ -225,6 +226,11 @@ impl ConntrackTable {
         self.entries.iter().filter(|(_, entry)| is_live(entry)).map(|(id, entry)| (*id, entry))
     }
 
+    /// The confirmed entry with this number, if it is there.
+    pub(crate) fn live(&self, id: EntryId) -> Option<&ConntrackEntry> {
+        self.known(id).filter(|entry| is_live(entry))
+    }
+
     /// The entry that has this tuple in either direction, and in which.
     #[must_use]
     pub fn find(&self, zone: Zone, tuple: &Tuple, now: Instant) -> Option<(EntryId, Direction)> {
@@ -323,6 +329,35 @@ impl ConntrackTable {
                 self.by_source.remove(&source);
             }
         }
+    }
+
+    /// Deletes the entries that a condition holds of, and says how many there were (`conntrack -D`).
+    pub fn delete(&mut self, condition: impl Fn(&ConntrackEntry) -> bool, now: Instant) -> usize {
+        let recorded = (0u32..).map(EntryId).take(self.recorded.entries.len());
+        let numbers: BTreeSet<EntryId> = recorded.chain(self.entries.keys().copied()).collect();
+        let over: Vec<EntryId> = numbers
+            .into_iter()
+            .filter(|id| self.known(*id).is_some_and(|entry| is_live(entry) && condition(entry)))
+            .filter(|id| now < self.entry(*id).expires)
+            .collect();
+        for id in &over {
+            self.remove(*id);
+            self.entries.remove(id);
+        }
+        over.len()
+    }
+
+    /// Tracking of a family is switched on again: of open TCP connections it is not known what they have sent
+    /// in the meantime (nf_conntrack_proto.c, `nf_ct_tcp_fixup`).
+    pub(crate) fn resume(&mut self, family: Family) {
+        for entry in self.entries.values_mut().filter(|entry| entry.original.family() == family) {
+            entry.tcp.resume();
+        }
+    }
+
+    /// The entries that are not only recorded, to change.
+    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut ConntrackEntry> {
+        self.entries.values_mut()
     }
 
     /// Forgets the entries that no packet in flight can still refer to: dying, expired or never confirmed.

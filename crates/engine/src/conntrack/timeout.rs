@@ -16,8 +16,15 @@ pub(crate) struct Timeouts {
     pub(super) udp_stream: Duration,
     icmp: Duration,
     icmpv6: Duration,
+    gre: Duration,
     generic: Duration,
+    /// Of an SCTP association before and after it is answered: COOKIE_WAIT, ESTABLISHED.
+    sctp: [Duration; 2],
     tcp: [Duration; 10],
+    /// Of an open TCP connection that waits for an acknowledgement, or was picked up in the middle.
+    pub(super) tcp_unacknowledged: Duration,
+    /// Of one whose side sends the same again and again.
+    pub(super) tcp_max_retrans: Duration,
 }
 
 impl Timeouts {
@@ -27,17 +34,22 @@ impl Timeouts {
             Duration::from_secs(listed.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
         };
         let tcp = |state: &str, default| seconds(&format!("tcp_timeout_{state}"), default);
+        let sctp = |state: &str, default| seconds(&format!("sctp_timeout_{state}"), default);
         let syn_sent = tcp("syn_sent", 120);
+        // SYN_SENT2 has no parameter (nf_conntrack_proto_tcp.c, `tcp_timeouts`).
+        let syn_sent2 = Duration::from_secs(120);
         Self {
             udp: seconds("udp_timeout", 30),
             udp_stream: seconds("udp_timeout_stream", 120),
             icmp: seconds("icmp_timeout", 30),
             icmpv6: seconds("icmpv6_timeout", 30),
+            gre: seconds("gre_timeout", 30),
             generic: seconds("generic_timeout", 600),
+            sctp: [sctp("cookie_wait", 3), sctp("established", 210)],
             tcp: [
                 syn_sent,
                 syn_sent,
-                syn_sent,
+                syn_sent2,
                 tcp("syn_recv", 60),
                 tcp("established", 432_000),
                 tcp("fin_wait", 120),
@@ -46,6 +58,8 @@ impl Timeouts {
                 tcp("time_wait", 120),
                 tcp("close", 10),
             ],
+            tcp_unacknowledged: tcp("unacknowledged", 300),
+            tcp_max_retrans: tcp("max_retrans", 300),
         }
     }
 
@@ -54,12 +68,15 @@ impl Timeouts {
         self.tcp[state as usize]
     }
 
-    /// The timeout of a connection of another protocol; of UDP, before it is a stream.
-    pub(super) fn of(&self, protocol: Protocol) -> Duration {
+    /// The timeout of a connection of another protocol; of UDP, before it is a stream. `answered` counts for
+    /// SCTP only.
+    pub(super) fn of(&self, protocol: Protocol, answered: bool) -> Duration {
         match protocol {
             Protocol::UDP | Protocol::UDPLITE => self.udp,
             Protocol::ICMP => self.icmp,
             Protocol::ICMPV6 => self.icmpv6,
+            Protocol::GRE => self.gre,
+            Protocol::SCTP => self.sctp[usize::from(answered)],
             _ => self.generic,
         }
     }

@@ -7,11 +7,13 @@ use natpath_model::{
     Direction, Family, IntervalSet, Manip, NatRange, Port, PortRange, Protocol, Status, Tuple, Zone, net,
 };
 
-use crate::conntrack::EntryId;
+use crate::conntrack::{EntryId, TcpState};
 use crate::pass::{Observer, Pass};
 
 /// The most ports the kernel tries from one start (`NF_NAT_MAX_ATTEMPTS`).
 const MAX_ATTEMPTS: u32 = 128;
+/// How many of them are the last, of which a closed connection is made to give way (`NF_NAT_HARDER_THRESH`).
+const LAST_ATTEMPTS: u32 = MAX_ATTEMPTS / 4;
 
 impl<O: Observer> Pass<'_, '_, O> {
     /// The tuple that packets of the original direction will have once this side is translated.
@@ -108,25 +110,72 @@ impl<O: Observer> Pass<'_, '_, O> {
         let shifted = range.ports.and_then(|ports| ports.base).map(|base| old.value.wrapping_sub(base));
         let by_chance = shifted.is_none() && (range.random || manip == Manip::Src);
         let at = |offset: u32| low.wrapping_add((offset % size) as u16);
+        let tried = |port: u16| {
+            let mut tried = *tuple;
+            set_port(&mut tried, manip, Port::new(port));
+            tried
+        };
+        let gives_way = size <= MAX_ATTEMPTS
+            && (0..size).any(|offset| self.closed_holder(id, &tried(at(offset))).is_some());
+        if by_chance && gives_way {
+            // The start decides which closed connection gives way, so each is a course of its own.
+            let weights = vec![1.0 / f64::from(size); size as usize];
+            let start = u32::try_from(self.env.choices.pick(&weights)).unwrap_or(0);
+            return self.search(id, tuple, manip, (0..size).map(|offset| at(start + offset)));
+        }
         if by_chance {
             // 3) Chance: any free port of the range, or, if none is free, the last one tried.
-            let free = |pass: &Self, port: u16| {
-                let mut tried = *tuple;
-                set_port(&mut tried, manip, Port::new(port));
-                !pass.used(id, &tried)
-            };
+            let free = |pass: &Self, port: u16| !pass.used(id, &tried(port));
             let any_free = size > MAX_ATTEMPTS || (0..size).any(|offset| free(self, at(offset)));
             let port = if any_free { self.env.draw(low, high) } else { Port::new(low) };
             set_port(tuple, manip, port);
             return;
         }
         let start = u32::from(shifted.unwrap_or(0));
-        for offset in 0..size.min(MAX_ATTEMPTS) {
-            set_port(tuple, manip, Port::new(at(start + offset)));
-            if !self.used(id, tuple) {
+        self.search(id, tuple, manip, (0..size.min(MAX_ATTEMPTS)).map(|offset| at(start + offset)));
+    }
+
+    /// Takes the first of some ports that is free, or whose holder gives way; if there is none, the last.
+    fn search(
+        &mut self,
+        id: EntryId,
+        tuple: &mut Tuple,
+        manip: Manip,
+        ports: impl ExactSizeIterator<Item = u16>,
+    ) {
+        let mut left = ports.len();
+        for port in ports {
+            set_port(tuple, manip, Port::new(port));
+            if !self.used(id, tuple) || left <= LAST_ATTEMPTS as usize && self.takes_over(id, tuple) {
                 return;
             }
+            left -= 1;
         }
+    }
+
+    /// Deletes a closed connection that holds a tuple, if the sequence number of the one that wants it is
+    /// beyond (`nf_nat_used_tuple_harder`). Initial sequence numbers are drawn, so that is a matter of chance.
+    fn takes_over(&mut self, id: EntryId, tuple: &Tuple) -> bool {
+        let Some(holder) = self.closed_holder(id, tuple) else { return false };
+        let advanced = self.env.choices.chance(0.5);
+        if advanced {
+            self.state.conntrack.remove(holder);
+        }
+        advanced
+    }
+
+    /// The closed TCP connection whose replies look as those of this tuple would.
+    fn closed_holder(&self, id: EntryId, tuple: &Tuple) -> Option<EntryId> {
+        let table = &self.state.conntrack;
+        let own = table.entry(id);
+        if tuple.protocol != Protocol::TCP || own.tcp.state != TcpState::SynSent {
+            return None;
+        }
+        let zone = own.zone_of(Direction::Reply);
+        let (holder, direction) = table.find(zone, &tuple.invert()?, self.env.now)?;
+        let entry = table.entry(holder);
+        let is_closed = matches!(entry.tcp.state, TcpState::TimeWait | TcpState::Close);
+        (direction == Direction::Reply && is_closed && entry.status.has(Status::SRC_NAT)).then_some(holder)
     }
 
     /// The class of ports a source port is redrawn in when no range is given.

@@ -12,7 +12,7 @@ mod reach;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use natpath_model::{Link, Network, Segment, SegmentEnd};
+use natpath_model::{Link, Network, Segment, SegmentEnd, Snapshot};
 
 use crate::host::{Host, LinkId};
 use crate::trace::HostId;
@@ -125,6 +125,18 @@ impl<'a> World<'a> {
         world.join_the_rest();
         world.find_domains();
         world
+    }
+
+    /// Gives a host another snapshot, which differs from its own in rules and sets only.
+    pub(crate) fn load(&mut self, id: HostId, snapshot: &'a Snapshot) {
+        let host = &mut self.hosts[id.0 as usize];
+        *host = host.with_rules(snapshot);
+    }
+
+    /// Gives a host another snapshot, which differs from its own in sets only.
+    pub(crate) fn load_sets(&mut self, id: HostId, snapshot: &'a Snapshot) {
+        let host = &mut self.hosts[id.0 as usize];
+        *host = host.with_sets(snapshot);
     }
 
     pub(crate) fn host(&self, id: HostId) -> &Host<'a> {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use natpath_model::set::Key;
-use natpath_model::xt::Rate;
-use natpath_model::{Endpoint, Port, Protocol, Tuple, Value, Zone};
+use natpath_model::xt::{HashLimit, Rate};
+use natpath_model::{Endpoint, Match, Port, Protocol, Ruleset, TableFamily, Tuple, Value, Xt, Zone};
 
 use super::Place;
 use crate::time::Instant;
@@ -15,10 +15,13 @@ use crate::time::Instant;
 pub(crate) struct Memory {
     limits: BTreeMap<Place, Tokens>,
     quotas: BTreeMap<Place, u64>,
-    pub(super) hash_limits: BTreeMap<(String, bool), BTreeMap<BucketKey, Tokens>>,
+    /// The tables of hashlimit by name, and whether they are for IPv6.
+    pub(super) hash_limits: BTreeMap<(String, bool), HashTable>,
     pub(super) recent: BTreeMap<String, Vec<Seen>>,
     pub(super) connections: BTreeMap<Place, BTreeMap<(Value, Zone), Vec<Tuple>>>,
     pub(super) sets: BTreeMap<String, SetChanges>,
+    /// When the sets were listed: what elements have left of their time counts from here.
+    pub(super) sets_since: Instant,
     /// The sockets from which packets were sent: protocol, own and other end.
     pub(super) sockets: BTreeSet<(Protocol, Ends)>,
 }
@@ -28,6 +31,15 @@ pub(super) type Ends = [(IpAddr, u16); 2];
 
 /// What a bucket of hashlimit is for: addresses and ports, 0 where they don't count.
 pub(super) type BucketKey = (Value, Value, Port, Port);
+
+/// A table of hashlimit. Its rate is that of the rule that made it, also for later rules of its name
+/// (xt_hashlimit.c, `htable_create`).
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct HashTable {
+    pub(super) rate: Rate,
+    pub(super) expire: u32,
+    pub(super) buckets: BTreeMap<BucketKey, Tokens>,
+}
 
 /// A bucket of tokens, each a nanosecond (nft_limit.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +85,38 @@ pub(crate) struct SetChanges {
 }
 
 impl Memory {
+    /// Makes what rules share by name.
+    pub(crate) fn begin(&mut self, ruleset: &Ruleset) {
+        for (key, limit) in hash_limits(ruleset) {
+            let HashLimit { rate, expire, .. } = *limit;
+            self.hash_limits.entry(key).or_insert(HashTable { rate, expire, buckets: BTreeMap::new() });
+        }
+    }
+
+    /// Forgets what belongs to rules that are gone. What rules share by name lasts as long as some rule has
+    /// the name: the rules that are loaded have it before those that they replace let go of it.
+    pub(crate) fn load(&mut self, ruleset: &Ruleset) {
+        self.limits.clear();
+        self.quotas.clear();
+        self.connections.clear();
+        let tables: BTreeSet<_> = hash_limits(ruleset).map(|(key, _)| key).collect();
+        self.hash_limits.retain(|key, _| tables.contains(key));
+        let lists: BTreeSet<&str> = conditions(ruleset)
+            .filter_map(|(_, condition)| match condition {
+                Xt::Recent(recent) => Some(recent.name.as_str()),
+                _ => None,
+            })
+            .collect();
+        self.recent.retain(|name, _| lists.contains(name.as_str()));
+        self.begin(ruleset);
+    }
+
+    /// Takes note that other sets have taken the place of a host's.
+    pub(crate) fn load_sets(&mut self, now: Instant) {
+        self.sets.clear();
+        self.sets_since = now;
+    }
+
     /// xt_limit.c: one bucket for the rule.
     pub(super) fn limit(&mut self, place: Place, rate: Rate, now: Instant) -> bool {
         self.limits.entry(place).or_insert_with(|| Tokens::full(rate, now)).take(rate, now)
@@ -92,6 +136,24 @@ impl Memory {
             self.sockets.insert((protocol, ends(own, other)));
         }
     }
+}
+
+/// The matches that look beyond the header, in the order in which rules are loaded.
+fn conditions(ruleset: &Ruleset) -> impl Iterator<Item = (TableFamily, &Xt)> {
+    ruleset.tables.iter().flat_map(|table| {
+        let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+        rules.flat_map(|rule| &rule.matches).filter_map(|condition| match condition {
+            Match::Xt(condition) => Some((table.family, &**condition)),
+            _ => None,
+        })
+    })
+}
+
+fn hash_limits(ruleset: &Ruleset) -> impl Iterator<Item = ((String, bool), &HashLimit)> {
+    conditions(ruleset).filter_map(|(family, condition)| match condition {
+        Xt::HashLimit(limit) => Some(((limit.name.clone(), family == TableFamily::Ip6), limit)),
+        _ => None,
+    })
 }
 
 pub(super) fn ends(own: Endpoint, other: Endpoint) -> Ends {

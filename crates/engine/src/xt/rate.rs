@@ -1,11 +1,13 @@
 //! `-m hashlimit`, `-m connlimit`, `-m connbytes`.
 
+use std::collections::BTreeMap;
+
 use natpath_model::net::bits;
 use natpath_model::xt::{ConnBytes, ConnLimit, HashLimit, Measure};
 use natpath_model::{Direction, Family, Manip, Port, Value};
 
 use super::Place;
-use super::memory::{BucketKey, Tokens};
+use super::memory::{BucketKey, HashTable, Tokens};
 use crate::conntrack::TcpState;
 use crate::pass::{Observer, Pass};
 use crate::skb::Skb;
@@ -17,12 +19,13 @@ impl<O: Observer> Pass<'_, '_, O> {
         let now = self.env.now;
         let family = skb.packet.family();
         let table = self.state.memory.hash_limits.entry((limit.name.clone(), family == Family::Ip6));
-        let table = table.or_default();
-        let expired = |tokens: &Tokens| now.0 > tokens.used.0.saturating_add(limit.expire.into());
-        table.retain(|_, tokens| !expired(tokens));
+        let HashLimit { rate, expire, .. } = *limit;
+        let HashTable { rate, expire, buckets } =
+            table.or_insert(HashTable { rate, expire, buckets: BTreeMap::new() });
+        buckets.retain(|_, tokens| now.0 <= tokens.used.0.saturating_add((*expire).into()));
         let key = bucket_key(skb, limit);
-        let tokens = table.entry(key).or_insert_with(|| Tokens::full(limit.rate, now));
-        tokens.take(limit.rate, now) != limit.above
+        let tokens = buckets.entry(key).or_insert_with(|| Tokens::full(*rate, now));
+        tokens.take(*rate, now) != limit.above
     }
 
     /// xt_connlimit.c: how many connections of the address group have met this rule and still live, this

@@ -1,5 +1,7 @@
 //! `-m set` and `-j SET` (xt_set.c, ip_set_core.c, ip_set_hash_gen.h).
 
+use std::time::Duration;
+
 use natpath_model::net::bits;
 use natpath_model::set::{ANY_MAC, Element, Key, Method, Part, mac_value};
 use natpath_model::{InterfaceName, IntervalSet, IpSet, Manip, Port, Protocol, SetChange, Value};
@@ -65,8 +67,9 @@ impl<O: Observer> Pass<'_, '_, O> {
         let now = self.env.now;
         let empty = SetChanges::default();
         let changes = self.state.memory.sets.get(&set.name).unwrap_or(&empty);
+        let since = self.state.memory.sets_since;
         let Some((index, port, above)) = wanted.drawn else {
-            return Answer::Is(has(set, changes, wanted.key, now));
+            return Answer::Is(has(set, changes, wanted.key, now, since));
         };
         // The drawn port is each of those that an element names, or none of them.
         let listed = set.elements().map(|(key, ..)| key[index]);
@@ -74,7 +77,7 @@ impl<O: Observer> Pass<'_, '_, O> {
         let ports = listed.chain(added).filter(|value| value & !0xffff == above).filter(|value| {
             let mut key = wanted.key;
             key[index] = *value;
-            has(set, changes, key, now)
+            has(set, changes, key, now, since)
         });
         let ports = IntervalSet::from_intervals(ports.map(|value| (value & 0xffff, value & 0xffff)));
         Answer::Is(self.env.compare(port, &ports))
@@ -143,6 +146,7 @@ impl<O: Observer> Pass<'_, '_, O> {
             return Err(format!("adds a port to the set {} that was drawn by chance", set.name));
         }
         let (key, now) = (wanted.key, self.env.now);
+        let since = self.state.memory.sets_since;
         let outside = |(first, last): (Value, Value)| key[0] < first || key[0] > last;
         if set.method == Method::Bitmap && set.range.is_some_and(outside) {
             return Ok(());
@@ -153,7 +157,7 @@ impl<O: Observer> Pass<'_, '_, O> {
             changes.removed.insert(key);
             return Ok(());
         }
-        if !change.exist && has(set, changes, key, now) {
+        if !change.exist && has(set, changes, key, now, since) {
             return Ok(());
         }
         let seconds =
@@ -193,13 +197,13 @@ fn port(skb: &Skb, set: &IpSet, side: Manip) -> Found {
     }
 }
 
-/// Whether a set has an element for these numbers that is no exception.
-fn has(set: &IpSet, changes: &SetChanges, key: Key, now: Instant) -> bool {
+/// Whether a set that was listed at some time has an element for these numbers that is no exception.
+fn has(set: &IpSet, changes: &SetChanges, key: Key, now: Instant, since: Instant) -> bool {
     if let Some(until) = changes.added.get(&key) {
         return until.is_none_or(|until| now < until);
     }
     let alive = |found: &Key, _: &[u8; 2], element: &Element| {
-        let lasts = element.timeout.is_none_or(|seconds| now.0 < u64::from(seconds) * 1000);
+        let lasts = element.timeout.is_none_or(|seconds| now < since + Duration::from_secs(seconds.into()));
         lasts && !changes.removed.contains(found)
     };
     if set.find(key, alive).is_some_and(|element| !element.nomatch) {
@@ -207,5 +211,5 @@ fn has(set: &IpSet, changes: &SetChanges, key: Key, now: Instant) -> bool {
     }
     // bitmap:ip,mac: an address without a hardware address takes any.
     let is_pair = set.method == Method::Bitmap && set.parts.last() == Some(&Part::Mac) && key[1] != ANY_MAC;
-    is_pair && has(set, changes, [key[0], ANY_MAC, 0], now)
+    is_pair && has(set, changes, [key[0], ANY_MAC, 0], now, since)
 }

@@ -65,19 +65,29 @@ pub(super) fn read_text(dir: &Path, name: &str, diagnostics: &mut Vec<Diagnostic
             return None;
         }
     };
-    let text = String::from_utf8(bytes).unwrap_or_else(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let bytes = error.into_bytes();
-        let line = 1 + bytes[..valid].iter().filter(|byte| **byte == b'\n').count();
+    let (text, faulty) = read_lossy(bytes);
+    if let Some(line) = faulty {
         let message = "bytes that are not UTF-8 were replaced".to_owned();
         diagnostics.push(remark(&shown, Severity::Warning, "not-utf8", message, "", line));
-        String::from_utf8_lossy(&bytes).into_owned()
-    });
+    }
     let name = path.file_name().map_or_else(|| name.to_owned(), |name| name.to_string_lossy().into_owned());
     Some(FileText { name, path: shown, text })
 }
 
-fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+/// The text of bytes, and the first line where some were replaced because they are not UTF-8.
+pub(super) fn read_lossy(bytes: Vec<u8>) -> (String, Option<usize>) {
+    String::from_utf8(bytes).map_or_else(
+        |error| {
+            let valid = error.utf8_error().valid_up_to();
+            let bytes = error.into_bytes();
+            let line = 1 + bytes[..valid].iter().filter(|byte| **byte == b'\n').count();
+            (String::from_utf8_lossy(&bytes).into_owned(), Some(line))
+        },
+        |text| (text, None),
+    )
+}
+
+pub(super) fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let bytes = std::fs::read(path)?;
     if path.extension().is_none_or(|extension| extension != "gz") {
         return Ok(bytes);

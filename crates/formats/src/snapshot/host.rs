@@ -8,6 +8,7 @@ use natpath_model::{
 };
 
 use super::files::{FileText, read_text, remark};
+use super::load::RULES;
 use super::nft;
 use crate::ip_json::{addr, bridge, neigh, route, rule};
 use crate::{bypass, conntrack, derive, ipset, iptables_save, nft_hooks, ss, sysctl};
@@ -94,12 +95,7 @@ impl<'d> HostReader<'d> {
     }
 
     fn rules(&mut self) {
-        for (name, backend, family) in [
-            ("iptables-save", Backend::Iptables, Family::Ip4),
-            ("ip6tables-save", Backend::Iptables, Family::Ip6),
-            ("iptables-legacy-save", Backend::IptablesLegacy, Family::Ip4),
-            ("ip6tables-legacy-save", Backend::IptablesLegacy, Family::Ip6),
-        ] {
+        for (name, backend, family) in RULES {
             let Some(file) = self.text(name) else { continue };
             let id = FileId(u16::try_from(self.snapshot.files.len()).unwrap_or(u16::MAX));
             let backend =
@@ -239,41 +235,9 @@ impl<'d> HostReader<'d> {
             self.snapshot.given.insert(Item::Sets);
             self.keep(file);
         }
-        self.unknown_sets();
-    }
-
-    /// Notes the sets that rules name and nobody listed.
-    fn unknown_sets(&mut self) {
-        let mut found = Vec::new();
-        for (_, rule) in self.snapshot.ruleset.rules() {
-            let tested = rule.matches.iter().filter_map(|condition| match condition {
-                Match::Xt(condition) => match &**condition {
-                    Xt::Set(test) => Some(("-m set", &test.set)),
-                    _ => None,
-                },
-                _ => None,
-            });
-            let changed = rule.statements.iter().filter_map(|statement| match statement {
-                Statement::Set(change) => Some(("-j SET", &change.set)),
-                _ => None,
-            });
-            for (construct, name) in tested.chain(changed) {
-                if self.snapshot.sets.get(name).is_none() {
-                    found.push((rule.origin.clone(), construct, name.clone()));
-                }
-            }
-        }
-        for (origin, construct, name) in found {
-            let file = self.snapshot.file(origin.file).name.clone();
-            let message = format!("`{construct}` can't be decided: the set {name} is not listed");
-            let help = "add the output of `ipset save` as ipset";
-            let path = self.dir.join(file).display().to_string();
-            let mut remark = remark(&path, Severity::Unsupported, "unsupported", message, help, 0);
-            remark.line = origin.line;
-            remark.construct = Some(construct.to_owned());
-            self.snapshot.text(&origin).clone_into(&mut remark.text);
-            self.snapshot.diagnostics.push(remark);
-        }
+        let dir = self.dir;
+        let mut unknown = unknown_sets(&self.snapshot, |file| dir.join(file).display().to_string());
+        self.snapshot.diagnostics.append(&mut unknown);
     }
 
     fn date(&mut self) {
@@ -331,6 +295,35 @@ impl<'d> HostReader<'d> {
             self.keep(file);
         }
     }
+}
+
+/// Remarks on the sets that rules name and nobody listed. `path_of` gives the path of a file by its name.
+pub(super) fn unknown_sets(snapshot: &Snapshot, path_of: impl Fn(&str) -> String) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (_, rule) in snapshot.ruleset.rules() {
+        let tested = rule.matches.iter().filter_map(|condition| match condition {
+            Match::Xt(condition) => match &**condition {
+                Xt::Set(test) => Some(("-m set", &test.set)),
+                _ => None,
+            },
+            _ => None,
+        });
+        let changed = rule.statements.iter().filter_map(|statement| match statement {
+            Statement::Set(change) => Some(("-j SET", &change.set)),
+            _ => None,
+        });
+        for (construct, name) in tested.chain(changed).filter(|(_, name)| snapshot.sets.get(name).is_none()) {
+            let message = format!("`{construct}` can't be decided: the set {name} is not listed");
+            let help = "add the output of `ipset save` as ipset";
+            let path = path_of(&snapshot.file(rule.origin.file).name);
+            let mut remark = remark(&path, Severity::Unsupported, "unsupported", message, help, 0);
+            remark.line = rule.origin.line;
+            remark.construct = Some(construct.to_owned());
+            snapshot.text(&rule.origin).clone_into(&mut remark.text);
+            found.push(remark);
+        }
+    }
+    found
 }
 
 /// What a host without `sysctl` is taken to have; the kernel's defaults but for forwarding.

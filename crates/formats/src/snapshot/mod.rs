@@ -14,6 +14,7 @@
 mod account;
 mod files;
 mod host;
+mod load;
 mod nft;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use natpath_model::{Diagnostic, Network, Severity, Snapshot};
 
 pub use account::{Accounted, Unit, Unsupported};
+pub use load::{Dump, DumpKind, Loaded, with_rules};
 
 use crate::topology;
 use files::{is_host, read_text};

@@ -23,6 +23,11 @@ struct Entry {
     table: Option<TableName>,
 }
 
+/// The tables of either form.
+pub(super) fn tables(text: &str) -> Vec<TableName> {
+    if text.trim_start().starts_with('{') { tables_of_json(text) } else { tables_of_text(text) }
+}
+
 /// The tables of `nft -j list ruleset`; none where it is no such text.
 pub(super) fn tables_of_json(text: &str) -> Vec<TableName> {
     let listing: Option<Listing> = serde_json::from_str(text).ok();

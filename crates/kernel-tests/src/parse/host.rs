@@ -194,10 +194,8 @@ impl Draft {
         backend: Backend,
         family: Family,
     ) -> Result<(), Diagnostic> {
-        let of_rules =
-            |text: &str| text.is_empty() || text == "COMMIT" || text.starts_with(['*', ':', '-', '[', '#']);
         let mut text = String::new();
-        while let Some(line) = reader.next_raw(of_rules) {
+        while let Some(line) = reader.next_raw(is_of_rules) {
             text.push_str(line);
             text.push('\n');
         }
@@ -218,9 +216,8 @@ impl Draft {
 
     /// A block of sets, as `ipset save` prints them.
     fn sets(&mut self, line: &Line<'_>, reader: &mut Reader<'_>) -> Result<(), Diagnostic> {
-        let of_sets = |text: &str| text.starts_with("create ") || text.starts_with("add ");
         let mut text = String::new();
-        while let Some(line) = reader.next_raw(of_sets) {
+        while let Some(line) = reader.next_raw(is_of_sets) {
             text.push_str(line);
             text.push('\n');
         }
@@ -308,8 +305,18 @@ impl Draft {
     }
 }
 
+/// Whether a line may be one of a dump of iptables.
+pub(super) fn is_of_rules(text: &str) -> bool {
+    text.is_empty() || text == "COMMIT" || text.starts_with(['*', ':', '-', '[', '#'])
+}
+
+/// Whether a line may be one of a dump of ipset.
+pub(super) fn is_of_sets(text: &str) -> bool {
+    text.starts_with("create ") || text.starts_with("add ")
+}
+
 /// Declares the chains that a block uses and does not declare, as `iptables-save` would.
-fn declared(text: &str) -> String {
+pub(super) fn declared(text: &str) -> String {
     let mut whole = String::new();
     let mut tables: Vec<Vec<&str>> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty()) {

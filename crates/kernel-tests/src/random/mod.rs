@@ -88,8 +88,10 @@ fn judge(text: &str, name: &str) -> Result<Judged> {
     let said = engine::run_along(&scenario, &seen.seen)?;
     let (flows, counters) = compare::all(&scenario, &said, &seen);
     let mut coverage = Coverage::default();
-    for (trace, flow) in said.traces.iter().flatten().zip(&flows) {
-        coverage.add(&scenario, trace, flow);
+    for flow in &flows {
+        if let Some(trace) = &said.traces[flow.step] {
+            coverage.add(&scenario, trace, flow);
+        }
     }
     let differing = flows.iter().filter(|flow| flow.taken.is_none()).map(Compared::told);
     let differences = differing.chain(counters).collect();

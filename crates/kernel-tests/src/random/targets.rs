@@ -34,7 +34,9 @@ fn inert(dice: &mut Dice, place: &Place<'_>) -> String {
         (0, _) => "-j LOG --log-prefix x".to_owned(),
         (1, _) => "-j NFLOG --nflog-group 1".to_owned(),
         (2, Table::Raw) => "-j TRACE".to_owned(),
-        (3, Table::Mangle) if place.only(&[Hook::Forward, Hook::Output, Hook::Postrouting]) => "-j CLASSIFY --set-class 1:1".to_owned(),
+        (3, Table::Mangle) if place.only(&[Hook::Forward, Hook::Output, Hook::Postrouting]) => {
+            "-j CLASSIFY --set-class 1:1".to_owned()
+        }
         (4, Table::Mangle) if place.protocol == "udp" => "-j CHECKSUM --checksum-fill".to_owned(),
         (5, Table::Filter) => "-j AUDIT --type accept".to_owned(),
         _ => String::new(),

@@ -1,15 +1,17 @@
 //! Asks the engine, and puts its paths in the form of what can be seen.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use natpath_engine::trace::{
-    FlowTrace, Header, HostId, IcmpError, Outcome, Path, Place, Reply, Step as TraceStep, Why,
+    Closing, FlowTrace, Header, HostId, IcmpError, Outcome, Path, Place, Reply, StateChange,
+    Step as TraceStep, Why,
 };
-use natpath_engine::{History, Session, wire};
+use natpath_engine::{EntryPattern, History, Session, wire};
 use natpath_formats::flows::FlowAction;
+use natpath_formats::snapshot::Loaded;
 use natpath_model::{Family, Network, Protocol, RouteType, Snapshot, TableFamily};
 
 use crate::kernel::rules::{Counters, RulePlace};
-use crate::observe::{Arrival, Back, Observation, SeenEntry};
+use crate::observe::{Arrival, Back, Observation, SeenChange, SeenClosing, SeenEntry, state_name};
 use crate::scenario::{Action, Scenario};
 use crate::traffic::datagram;
 
@@ -18,8 +20,10 @@ use crate::traffic::datagram;
 pub struct EngineRun<'a> {
     /// The trace of each step; `None` for a step that shows nothing.
     pub traces: Vec<Option<FlowTrace>>,
-    network: &'a Network,
+    /// For each step that ends a connection, what may become of that.
+    pub closings: Vec<Option<Vec<Closing>>>,
     session: Session<'a>,
+    hosts: Vec<&'a Snapshot>,
 }
 
 /// Sends the scenario's flows through the engine.
@@ -27,14 +31,7 @@ pub struct EngineRun<'a> {
 /// # Errors
 /// If it can't say where a flow starts.
 pub fn run(scenario: &Scenario) -> Result<EngineRun<'_>> {
-    let network = &scenario.network;
-    let mut session = Session::new(network);
-    let mut traces = Vec::new();
-    for step in &scenario.steps {
-        let trace = act(&mut session, &step.action);
-        traces.push(trace.with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?);
-    }
-    Ok(EngineRun { traces, network, session })
+    play(scenario, |_, _, _| {})
 }
 
 /// The same, told after each step what the kernel did: of what chance decided, only that remains. So the number
@@ -43,43 +40,78 @@ pub fn run(scenario: &Scenario) -> Result<EngineRun<'_>> {
 /// # Errors
 /// If it can't say where a flow starts.
 pub fn run_along<'a>(scenario: &'a Scenario, seen: &[Option<Observation>]) -> Result<EngineRun<'a>> {
-    let network = &scenario.network;
-    let mut session = Session::new(network);
-    let mut traces = Vec::new();
-    for (step, seen) in scenario.steps.iter().zip(seen) {
-        let trace = act(&mut session, &step.action)
-            .with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?;
-        if let (Some(trace), Some(seen)) = (&trace, seen) {
-            let is_seen = |path: &&Path| {
-                observation(network, trace, path, &step.action).is_seen_as(seen, &path.result.drawn)
-            };
-            if let Some(path) = trace.paths.iter().find(is_seen) {
-                session.given(&path.id);
-            }
+    play(scenario, |session, step, trace| {
+        let Some(seen) = seen.get(step).and_then(Option::as_ref) else { return };
+        let action = &scenario.steps[step].action;
+        let is_seen = |path: &&Path| {
+            let observed = observation(&scenario.network, trace, path, action);
+            observed.is_seen_as(seen, &path.result.drawn)
+        };
+        if let Some(path) = trace.paths.iter().find(is_seen) {
+            session.given(&path.id);
         }
-        traces.push(trace);
-    }
-    Ok(EngineRun { traces, network, session })
+    })
 }
 
-fn act(session: &mut Session<'_>, action: &Action) -> Result<Option<FlowTrace>> {
-    match action {
-        Action::Flow(FlowAction::Flow(flow)) => Ok(Some(session.trace(flow)?)),
-        Action::Flow(FlowAction::Wait(time)) => {
-            session.wait(*time);
-            Ok(None)
+/// Sends the flows, and has something done after each.
+fn play<'a>(
+    scenario: &'a Scenario,
+    mut after: impl FnMut(&mut Session<'a>, usize, &FlowTrace),
+) -> Result<EngineRun<'a>> {
+    let session = Session::new(&scenario.network);
+    let hosts = scenario.last_hosts().collect();
+    let mut run = EngineRun { traces: Vec::new(), closings: Vec::new(), session, hosts };
+    for (index, step) in scenario.steps.iter().enumerate() {
+        let said = act(&mut run.session, scenario.loads.get(&index), &step.action)
+            .with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?;
+        if let Some(trace) = &said.0 {
+            after(&mut run.session, index, trace);
         }
+        run.traces.push(said.0);
+        run.closings.push(said.1);
+    }
+    Ok(run)
+}
+
+/// What the engine says of a step: of a flow, or of the end of a connection.
+type Said = (Option<FlowTrace>, Option<Vec<Closing>>);
+
+fn act<'a>(session: &mut Session<'a>, loaded: Option<&'a Loaded>, action: &Action) -> Result<Said> {
+    let action = match action {
         Action::Packet(step) => {
             let packet = wire::parse(&datagram(step))?;
-            Ok(Some(session.inject(&step.host, step.interface, packet)?))
+            return Ok((Some(session.inject(&step.host, step.interface, packet)?), None));
         }
-        Action::Flow(
-            FlowAction::Load { .. }
-            | FlowAction::Forget { .. }
-            | FlowAction::More { .. }
-            | FlowAction::Close { .. },
-        ) => bail!("the engine does not play this line"),
+        Action::Flow(action) => action,
+    };
+    match action {
+        FlowAction::Flow(flow) => return Ok((Some(session.trace(flow)?), None)),
+        FlowAction::More { id, side } => return Ok((Some(session.more(id, *side)?), None)),
+        FlowAction::Close { id, how } => return Ok((None, Some(session.close(id, *how)?))),
+        FlowAction::Wait(time) => session.wait(*time),
+        FlowAction::Load { .. } => {
+            let Loaded { host, has_rules } = loaded.context("the rules to load were not read")?;
+            if *has_rules { session.load(host)? } else { session.load_sets(host)? }
+        }
+        FlowAction::Forget { host, protocol, src, dst } => {
+            session.forget(host, &EntryPattern { protocol: *protocol, src: *src, dst: *dst })?;
+        }
     }
+    Ok((None, None))
+}
+
+/// What would be seen of the end of a connection.
+#[must_use]
+pub fn seen_closing(network: &Network, closing: &Closing) -> SeenClosing {
+    let change = |change: &StateChange| SeenChange {
+        host: name(network, Place::Host(change.host)),
+        original: change.original,
+        from: state_name(change.from),
+        to: change.to.map(|(state, _)| state_name(state)),
+    };
+    let mut changes: Vec<SeenChange> = closing.changes.iter().map(change).collect();
+    changes.sort();
+    SeenClosing { open: closing.open, arrived: closing.open && closing.arrived, changes }
 }
 
 impl EngineRun<'_> {
@@ -93,7 +125,7 @@ impl EngineRun<'_> {
                 _ => true,
             })
         };
-        let hosts = || (0..).map(HostId).zip(&self.network.hosts);
+        let hosts = || (0..).map(HostId).zip(self.hosts.iter().copied());
         let of_history = |history: &History| hosts().map(|(id, host)| counters(history, id, host)).collect();
         self.session.histories().filter(fits).map(of_history).collect()
     }

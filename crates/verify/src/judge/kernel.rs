@@ -7,6 +7,7 @@ use natpath_formats::flows::FlowAction;
 
 use super::KernelRun;
 use crate::kernel::{World, rules};
+use crate::observe::{Observation, SeenClosing};
 use crate::scenario::{Action, Scenario};
 use crate::traffic::Stage;
 
@@ -28,37 +29,40 @@ pub fn run(scenario: &Scenario) -> Result<KernelRun> {
 /// If a flow can't be sent; what the kernel does with it is no error.
 pub fn play(scenario: &Scenario, world: &World, mut begins: impl FnMut(usize)) -> Result<KernelRun> {
     let mut stage = Stage::open(world, &scenario.network)?;
-    let mut seen = Vec::new();
-    for (number, step) in scenario.steps.iter().enumerate() {
-        begins(number);
-        seen.push(
-            act(&mut stage, &step.action)
-                .with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?,
-        );
+    let mut run = KernelRun { seen: Vec::new(), closings: Vec::new(), counters: Vec::new() };
+    for (index, step) in scenario.steps.iter().enumerate() {
+        begins(index);
+        let seen = act(&mut stage, scenario, index, &step.action)
+            .with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?;
+        run.seen.push(seen.0);
+        run.closings.push(seen.1);
     }
-    let counters = scenario
-        .network
-        .hosts
-        .iter()
+    run.counters = scenario
+        .last_hosts()
         .zip(&world.hosts)
         .map(|(host, namespace)| rules::counters(namespace, host))
         .collect::<Result<_>>()?;
-    Ok(KernelRun { seen, counters })
+    Ok(run)
 }
 
-fn act(stage: &mut Stage<'_>, action: &Action) -> Result<Option<crate::observe::Observation>> {
+/// What is seen of a step: of a flow, or of the end of a connection.
+type Seen = (Option<Observation>, Option<SeenClosing>);
+
+fn act(stage: &mut Stage<'_>, scenario: &Scenario, index: usize, action: &Action) -> Result<Seen> {
+    let action = match action {
+        Action::Packet(packet) => return stage.packet(packet).map(|seen| (Some(seen), None)),
+        Action::Flow(action) => action,
+    };
     match action {
-        Action::Flow(FlowAction::Flow(flow)) => stage.flow(flow).map(Some),
-        Action::Flow(FlowAction::Wait(time)) => {
-            stage.wait(Duration::from_millis(*time));
-            Ok(None)
+        FlowAction::Flow(flow) => return stage.flow(flow).map(|seen| (Some(seen), None)),
+        FlowAction::More { id, side } => return stage.more(id, *side).map(|seen| (Some(seen), None)),
+        FlowAction::Close { id, how } => return stage.close(id, *how).map(|seen| (None, Some(seen))),
+        FlowAction::Wait(time) => stage.wait(Duration::from_millis(*time)),
+        FlowAction::Load { files, .. } => {
+            let after = scenario.loads.get(&index).context("the rules to load were not read")?;
+            stage.load(&after.host, &scenario.dumps_named(files)?)?;
         }
-        Action::Packet(packet) => stage.packet(packet).map(Some),
-        Action::Flow(
-            FlowAction::Load { .. }
-            | FlowAction::Forget { .. }
-            | FlowAction::More { .. }
-            | FlowAction::Close { .. },
-        ) => bail!("this line is not played on the kernel"),
+        FlowAction::Forget { host, protocol, src, dst } => stage.forget(host, *protocol, *src, *dst)?,
     }
+    Ok((None, None))
 }

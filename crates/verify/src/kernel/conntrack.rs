@@ -5,18 +5,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
-use natpath_model::{Endpoint, Protocol, Status, Tuple, Zone, ZoneDirection};
+use natpath_model::{Endpoint, Protocol, Status, TcpState, Tuple, Zone, ZoneDirection};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
 
 use super::namespace::Namespace;
 
+/// What tells an entry from all others: the kernel's number, which a later entry may have as well, and when
+/// it was made.
+pub type EntryKey = (u32, u64);
+
 /// An entry as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelEntry {
     /// The kernel's number for it.
     pub id: u32,
+    /// When it was made, in nanoseconds since 1970; 0 where the kernel does not note that.
+    pub made: u64,
     /// Its zone.
     pub zone: Zone,
     /// The directions that live in that zone.
@@ -29,15 +35,22 @@ pub struct KernelEntry {
     pub status: Status,
     /// Its mark.
     pub mark: u32,
+    /// The state of a TCP connection.
+    pub tcp: TcpState,
 }
 
 const DUMP_CONNTRACK: u16 = (libc::NFNL_SUBSYS_CTNETLINK as u16) << 8 | 1; // IPCTNL_MSG_CT_GET
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_STATUS: u16 = 3;
+const CTA_PROTOINFO: u16 = 4;
+const CTA_PROTOINFO_TCP: u16 = 1;
+const CTA_PROTOINFO_TCP_STATE: u16 = 1;
 const CTA_MARK: u16 = 8;
 const CTA_ID: u16 = 12;
 const CTA_ZONE: u16 = 18;
+const CTA_TIMESTAMP: u16 = 20;
+const CTA_TIMESTAMP_START: u16 = 1;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_TUPLE_ZONE: u16 = 3;
@@ -65,16 +78,16 @@ impl Table {
         })
     }
 
-    /// All entries of both families, by the kernel's number.
+    /// All entries of both families.
     ///
     /// # Errors
     /// If the kernel's answer can't be read.
-    pub fn entries(&self) -> Result<BTreeMap<u32, KernelEntry>> {
+    pub fn entries(&self) -> Result<BTreeMap<EntryKey, KernelEntry>> {
         dump(&self.socket)
     }
 }
 
-fn dump(socket: &OwnedFd) -> Result<BTreeMap<u32, KernelEntry>> {
+fn dump(socket: &OwnedFd) -> Result<BTreeMap<EntryKey, KernelEntry>> {
     // nlmsghdr (length, type, flags, sequence, port), nfgenmsg (family, version, resource).
     let mut request = Vec::with_capacity(20);
     request.extend(20u32.to_ne_bytes());
@@ -97,7 +110,7 @@ fn dump(socket: &OwnedFd) -> Result<BTreeMap<u32, KernelEntry>> {
                 libc::NLMSG_ERROR => bail!("the kernel refuses to list the conntrack table"),
                 _ => {
                     let entry = body.get(4..).and_then(entry).context("an unreadable conntrack entry")?;
-                    entries.insert(entry.id, entry);
+                    entries.insert((entry.id, entry.made), entry);
                 }
             }
             rest = next;
@@ -138,13 +151,28 @@ fn entry(bytes: &[u8]) -> Option<KernelEntry> {
     };
     Some(KernelEntry {
         id: be32(all.get(&CTA_ID)?)?,
+        made: all.get(&CTA_TIMESTAMP).and_then(|times| made(times)).unwrap_or(0),
         zone: Zone(zone),
         zone_direction,
         original,
         reply,
         status: Status(be32(all.get(&CTA_STATUS)?)?),
         mark: all.get(&CTA_MARK).and_then(|mark| be32(mark)).unwrap_or(0),
+        tcp: all.get(&CTA_PROTOINFO).and_then(|info| tcp_state(info)).unwrap_or_default(),
     })
+}
+
+fn made(times: &[u8]) -> Option<u64> {
+    let bytes = *attributes(times).get(&CTA_TIMESTAMP_START)?;
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The state in CTA_PROTOINFO, by its number in `enum tcp_conntrack`.
+fn tcp_state(info: &[u8]) -> Option<TcpState> {
+    let info = attributes(info);
+    let tcp = attributes(info.get(&CTA_PROTOINFO_TCP)?);
+    let number = tcp.get(&CTA_PROTOINFO_TCP_STATE)?.first()?;
+    TcpState::NAMES.get(usize::from(*number)).map(|(_, state)| *state)
 }
 
 fn tuple(bytes: &[u8]) -> Option<(Tuple, Option<u16>)> {

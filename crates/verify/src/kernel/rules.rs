@@ -2,53 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
-use natpath_formats::iptables_save::is_of_legacy;
-use natpath_model::{Backend, Counter, Family, Snapshot, SourceFile};
+use anyhow::{Context, Result, bail};
+use natpath_formats::snapshot::{Dump, DumpKind};
+use natpath_model::{Backend, ChainKind, Counter, Family, Snapshot, SourceFile, Table, TableFamily};
 
 use super::namespace::{Namespace, command};
 
-/// A kind of dump.
-struct Dump {
-    /// The file's name in a snapshot.
-    file: &'static str,
-    /// The tool that loads it.
-    restore: &'static str,
-    /// The tool that prints it.
-    save: &'static str,
-    backend: Backend,
-    family: Family,
-}
-
-const DUMPS: [Dump; 4] = [
-    Dump {
-        file: "iptables-save",
-        restore: "iptables-nft-restore",
-        save: "iptables-nft-save",
-        backend: Backend::Iptables,
-        family: Family::Ip4,
-    },
-    Dump {
-        file: "ip6tables-save",
-        restore: "ip6tables-nft-restore",
-        save: "ip6tables-nft-save",
-        backend: Backend::Iptables,
-        family: Family::Ip6,
-    },
-    Dump {
-        file: "iptables-legacy-save",
-        restore: "iptables-legacy-restore",
-        save: "iptables-legacy-save",
-        backend: Backend::IptablesLegacy,
-        family: Family::Ip4,
-    },
-    Dump {
-        file: "ip6tables-legacy-save",
-        restore: "ip6tables-legacy-restore",
-        save: "ip6tables-legacy-save",
-        backend: Backend::IptablesLegacy,
-        family: Family::Ip6,
-    },
+/// The kinds of rules, each with tools of its own.
+const KINDS: [(Backend, Family); 4] = [
+    (Backend::Iptables, Family::Ip4),
+    (Backend::Iptables, Family::Ip6),
+    (Backend::IptablesLegacy, Family::Ip4),
+    (Backend::IptablesLegacy, Family::Ip6),
 ];
 
 /// Where a rule stands, in a form that does not depend on how it was read.
@@ -71,24 +36,31 @@ pub type Counters = BTreeMap<RulePlace, (Counter, String)>;
 
 /// Loads all dumps of a host.
 pub(super) fn load(namespace: &Namespace, host: &Snapshot) -> Result<()> {
+    let dumps: Vec<(DumpKind, Dump)> = host.files.iter().filter_map(dump).collect();
+    let of_kind = |wanted: fn(&DumpKind) -> bool| dumps.iter().filter(move |(kind, _)| wanted(kind));
     // Rules name sets.
-    for file in host.files.iter().filter(|file| base(file) == "ipset") {
-        namespace.command("ipset", &["restore"], &file.text)?;
+    for (_, dump) in of_kind(|kind| *kind == DumpKind::Sets) {
+        namespace.command("ipset", &["restore"], &dump.text)?;
     }
-    let dumps = host.files.iter().filter(|file| dump(file).is_some());
-    for object in dumps.flat_map(|file| accounting_objects(&file.text)).collect::<BTreeSet<_>>() {
+    let rules = || of_kind(|kind| matches!(kind, DumpKind::Rules(..)));
+    let objects: BTreeSet<&str> = rules().flat_map(|(_, dump)| accounting_objects(&dump.text)).collect();
+    for object in objects {
         namespace.command("nfacct", &["add", object], "").context("a rule counts by nfacct")?;
     }
-    for file in &host.files {
-        if let Some(Dump { restore, .. }) = dump(file) {
-            namespace.command(restore, &[], &file.text).with_context(|| file.name.clone())?;
-        }
+    for (kind, dump) in rules() {
+        let DumpKind::Rules(backend, family) = *kind else { continue };
+        namespace
+            .command(&tool(backend, family, "restore"), &[], &dump.text)
+            .with_context(|| dump.name.clone())?;
     }
     Ok(())
 }
 
-fn base(file: &SourceFile) -> &str {
-    file.name.strip_suffix(".gz").unwrap_or(&file.name)
+/// A file of a snapshot that is a dump of rules or sets.
+fn dump(file: &SourceFile) -> Option<(DumpKind, Dump)> {
+    DumpKind::of_name(&file.name)?;
+    let dump = Dump { name: file.name.clone(), path: String::new(), text: file.text.clone() };
+    Some((dump.kind()?, dump))
 }
 
 /// The names of nfacct objects that rules count by: they must be there before.
@@ -101,12 +73,79 @@ fn accounting_objects(text: &str) -> BTreeSet<&str> {
     names
 }
 
-/// The kind of a file of rules; `None` for other files. The file that is named for the only backend of its host
-/// may be a dump of the legacy one.
-fn dump(file: &SourceFile) -> Option<&'static Dump> {
-    let named = DUMPS.iter().find(|dump| dump.file == base(file))?;
-    let legacy = |dump: &&Dump| dump.family == named.family && dump.backend == Backend::IptablesLegacy;
-    if is_of_legacy(&file.text) { DUMPS.iter().find(legacy) } else { Some(named) }
+/// Puts other rules in the place of a host's, as a `load` line asks: sets, then dumps as they are listed,
+/// then nothing for the tables that no dump has.
+///
+/// # Errors
+/// If a tool refuses its input.
+pub(crate) fn replace(
+    namespace: &Namespace,
+    before: &Snapshot,
+    after: &Snapshot,
+    dumps: &[Dump],
+) -> Result<()> {
+    for dump in dumps.iter().filter(|dump| dump.kind() == Some(DumpKind::Sets)) {
+        let there = namespace.command("ipset", &["list", "-n"], "")?;
+        let there: Vec<&str> = there.lines().collect();
+        namespace.command("ipset", &["restore"], &swapped(&dump.text, &there))?;
+    }
+    for dump in dumps {
+        match dump.kind() {
+            Some(DumpKind::Rules(backend, family)) => {
+                namespace.command(&tool(backend, family, "restore"), &[], &dump.text)?;
+            }
+            Some(DumpKind::Nft) => bail!("{} is not loaded: nft rules are not built", dump.name),
+            Some(DumpKind::Sets) | None => {}
+        }
+    }
+    let key = |table: &Table| (table.backend, table.family, table.name.clone());
+    let gone = |table: &&Table| !after.ruleset.tables.iter().any(|other| key(other) == key(table));
+    for table in before.ruleset.tables.iter().filter(gone) {
+        let family = if table.family == TableFamily::Ip6 { Family::Ip6 } else { Family::Ip4 };
+        if table.backend == Backend::IptablesLegacy {
+            namespace.command(&tool(table.backend, family, "restore"), &[], &emptied(table))?;
+        } else {
+            namespace.command("nft", &["delete", "table", &table.family.to_string(), &table.name], "")?;
+        }
+    }
+    Ok(())
+}
+
+/// `iptables-nft-restore` and its like.
+fn tool(backend: Backend, family: Family, what: &str) -> String {
+    let program = if family == Family::Ip6 { "ip6tables" } else { "iptables" };
+    let variant = if backend == Backend::IptablesLegacy { "legacy" } else { "nft" };
+    format!("{program}-{variant}-{what}")
+}
+
+/// Input for `ipset restore` that puts sets in the place of those that are there and may be in use: each is
+/// made under another name, and the two change their names.
+fn swapped(text: &str, there: &[&str]) -> String {
+    let other = |name: &str| there.iter().position(|known| *known == name).map(|at| format!("natpath{at}"));
+    let mut input = String::new();
+    let mut made = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(word), Some(name)) = (words.next(), words.next()) else { continue };
+        let rest: Vec<&str> = words.collect();
+        let at = other(name).unwrap_or_else(|| name.to_owned());
+        input.push_str(&format!("{word} {at} {}\n", rest.join(" ")));
+        if word == "create" && at != name {
+            made.push((name, at));
+        }
+    }
+    for (name, at) in made {
+        input.push_str(&format!("swap {name} {at}\ndestroy {at}\n"));
+    }
+    input
+}
+
+/// A dump of a table without rules.
+fn emptied(table: &Table) -> String {
+    let is_base = |chain: &&natpath_model::Chain| matches!(chain.kind, ChainKind::Base { .. });
+    let chains: String =
+        table.chains.iter().filter(is_base).map(|chain| format!(":{} ACCEPT [0:0]\n", chain.name)).collect();
+    format!("*{}\n{chains}COMMIT\n", table.name)
 }
 
 /// Reads the counters of all rules of a host that came from dumps.
@@ -115,11 +154,13 @@ fn dump(file: &SourceFile) -> Option<&'static Dump> {
 /// If a tool fails or prints something else.
 pub fn counters(namespace: &Namespace, host: &Snapshot) -> Result<Counters> {
     let mut all = Counters::new();
-    let mut dumps: Vec<&Dump> = host.files.iter().filter_map(dump).collect();
-    dumps.dedup_by_key(|dump| dump.save);
-    for Dump { save, backend, family, .. } in dumps {
-        let text = namespace.run(|| command(save, &["-c"], ""))?;
-        read(&text, *backend, *family, &mut all).with_context(|| format!("the output of {save} -c"))?;
+    for (backend, family) in KINDS {
+        let is_of = |table: &Table| (table.backend, table.family) == (backend, TableFamily::from(family));
+        if host.ruleset.tables.iter().any(is_of) {
+            let save = tool(backend, family, "save");
+            let text = namespace.run(|| command(&save, &["-c"], ""))?;
+            read(&text, backend, family, &mut all).with_context(|| format!("the output of {save} -c"))?;
+        }
     }
     Ok(all)
 }

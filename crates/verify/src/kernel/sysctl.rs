@@ -28,14 +28,18 @@ pub const STATED_CONF: [(&str, &str); 5] = [
 ];
 
 /// What keeps a host quiet; the engine does not know these.
-const QUIET: [(&str, &str); 6] = [
+const QUIET: [(&str, &str); 8] = [
     ("net.ipv4.tcp_syn_retries", "1"),
     ("net.ipv4.tcp_synack_retries", "0"),
-    // No retransmission and no loss probe before the watcher's patience ends.
-    ("net.ipv4.tcp_rto_min_us", "1500000"),
+    // No retransmission and no loss probe.
+    ("net.ipv4.tcp_rto_min_us", "100000000"),
     ("net.ipv4.tcp_early_retrans", "0"),
     ("net.ipv4.tcp_fastopen", "0"),
+    // No socket lingers in TIME-WAIT, so that a closed connection's port can be used again.
+    ("net.ipv4.tcp_max_tw_buckets", "0"),
     ("net.netfilter.nf_conntrack_tcp_loose", "1"),
+    // An entry's beginning tells it from an earlier one, whose number it may have.
+    ("net.netfilter.nf_conntrack_timestamp", "1"),
 ];
 
 /// Under `net.ipv4.conf`, for each interface.

@@ -93,7 +93,9 @@ impl Stage<'_> {
                 Back::Icmp { host, kind, code, from: header.src.address, about }
             }
             Role::Reset | Role::LateReset => Back::Reset { host, header },
-            Role::First | Role::Answer | Role::Other => Back::Answer { host, header },
+            Role::First | Role::Answer | Role::More | Role::Acknowledgement | Role::Other => {
+                Back::Answer { host, header }
+            }
         }
     }
 
@@ -103,7 +105,7 @@ impl Stage<'_> {
         for watched in &mut self.tables {
             let now = watched.table.entries()?;
             let name = &self.network.hosts[watched.host].name;
-            new.extend(now.values().filter(|entry| !watched.known.contains_key(&entry.id)).map(|entry| {
+            new.extend(now.iter().filter(|(key, _)| !watched.known.contains_key(key)).map(|(_, entry)| {
                 let zone = (entry.zone.0, entry.zone_direction);
                 SeenEntry::new(name, zone, (entry.original, entry.reply), entry.status, entry.mark)
             }));

@@ -1,7 +1,7 @@
 //! Waits for what a flow brings about, answers as listeners do, and notes what the ears hear.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::{Stage, sockets, wire};
 /// How long nothing may happen before a flow is taken to have ended.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 /// The same when the flow has already got all it can get.
-const SETTLE: Duration = Duration::from_millis(4);
+pub(super) const SETTLE: Duration = Duration::from_millis(4);
 /// How long a flow may last altogether.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
@@ -27,12 +27,23 @@ pub(super) struct Notes {
     pub(super) heard: Vec<(usize, Read)>,
     /// Connections that listeners took, and whether they have had the client's data.
     pub(super) accepted: Vec<(TcpStream, bool)>,
-    /// The host whose UDP listener got the question.
-    pub(super) asked: Option<usize>,
+    /// The UDP listener that got the question.
+    pub(super) asked: Option<Asked>,
     /// What the client's socket got, and from whom.
     pub(super) got: Option<Option<SocketAddr>>,
     pub(super) connected: bool,
     pub(super) failed: Option<Errno>,
+}
+
+/// A question that a UDP listener got.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// The number of the listener.
+    pub(super) listener: usize,
+    /// The address it was asked at.
+    pub(super) to: IpAddr,
+    /// Who asked.
+    pub(super) from: SocketAddr,
 }
 
 impl Stage<'_> {
@@ -77,7 +88,12 @@ impl Stage<'_> {
                     && match read.role {
                         Role::Reset | Role::Error { about_first: true, .. } => true,
                         Role::Answer => read.header.protocol.is_icmp(),
-                        Role::First | Role::LateReset | Role::Error { .. } | Role::Other => false,
+                        Role::First
+                        | Role::LateReset
+                        | Role::More
+                        | Role::Acknowledgement
+                        | Role::Error { .. }
+                        | Role::Other => false,
                     }
             })
     }
@@ -122,11 +138,11 @@ impl Stage<'_> {
                 let _ = stream.write_all(wire::ANSWER);
             }
         }
-        for (host, listener) in &self.udp {
+        for (number, (_, listener)) in self.udp.iter().enumerate() {
             while let Some(received) = sockets::receive(listener, &mut buffer) {
                 happened = true;
-                notes.asked = Some(*host);
                 if let (Some(from), Some(to)) = (received.from, received.to) {
+                    notes.asked = Some(Asked { listener: number, to, from });
                     // Where the answer can't be sent, its absence shows.
                     let _ = sockets::answer(listener, wire::ANSWER, to, from);
                 }

@@ -12,6 +12,9 @@ pub(super) const QUESTION: &[u8; 8] = b"natpath?";
 /// What the data of its answer begins with.
 pub(super) const ANSWER: &[u8; 8] = b"natpath!";
 
+/// What more data on a connection begins with.
+pub(super) const MORE: &[u8; 8] = b"natpath+";
+
 /// What part a packet has in a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -23,6 +26,10 @@ pub(super) enum Role {
     Reset,
     /// Another reset.
     LateReset,
+    /// More data on a connection.
+    More,
+    /// An acknowledgement without data.
+    Acknowledgement,
     /// An ICMP error.
     Error {
         kind: u8,
@@ -73,8 +80,8 @@ pub(super) fn read(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) ->
     if let Some((kind, code, quoted)) = error(protocol, body) {
         let about = if protocol == Protocol::ICMP { split4(quoted) } else { split6(quoted) };
         let about = about.and_then(|(src, dst, protocol, body)| plain(src, dst, protocol, body))?;
-        let about_first =
-            about.role == Role::First || about.header.protocol == Protocol::TCP && about.stamp == SEQUENCE;
+        let about_first = matches!(about.role, Role::First | Role::More)
+            || about.header.protocol == Protocol::TCP && about.stamp == SEQUENCE;
         let role = Role::Error { kind, code, about: about.header, about_first };
         let header = Header { protocol, src: Endpoint::new(src, 0), dst: Endpoint::new(dst, 0) };
         return Some(Read { header, role, stamp: u32::from(kind) << 8 | u32::from(code) });
@@ -92,7 +99,15 @@ fn plain(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) -> Option<Re
                 Some(0x12) => Role::Answer,
                 Some(0x14) => Role::Reset,
                 Some(flags) if flags & 0x04 != 0 => Role::LateReset,
-                _ => Role::Other,
+                Some(flags) => {
+                    let header = usize::from(body.get(12)? >> 4) * 4;
+                    match body.get(header..) {
+                        Some(data) if data.starts_with(MORE) => Role::More,
+                        Some([]) if flags == 0x10 => Role::Acknowledgement,
+                        _ => Role::Other,
+                    }
+                }
+                None => Role::Other,
             };
             let sequence = u32::from(number(4)?) << 16 | u32::from(number(6)?);
             ((number(0)?, number(2)?), role, sequence)
@@ -103,6 +118,8 @@ fn plain(src: IpAddr, dst: IpAddr, protocol: Protocol, body: &[u8]) -> Option<Re
                 Role::First
             } else if data == Some(ANSWER) {
                 Role::Answer
+            } else if data == Some(MORE) {
+                Role::More
             } else {
                 Role::Other
             };
