@@ -1,20 +1,17 @@
-//! Scenarios and snapshot directories: a scenario's network recorded as standard tools print it, and a
-//! directory with a `flows` file run as a scenario.
+//! A scenario's network recorded as standard tools print it.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use natpath_formats::flows::{self, FlowAction};
+use anyhow::{Context, Result};
 use natpath_formats::snapshot;
 use natpath_model::{Network, Severity, Snapshot};
-
-use crate::compare;
-use crate::judge::engine;
-use crate::kernel::{Namespace, World};
-use crate::scenario::{Action, Scenario, Step};
-use crate::traffic::Stage;
+use natpath_verify::compare;
+use natpath_verify::judge::engine;
+use natpath_verify::kernel::{Namespace, World};
+use natpath_verify::scenario::{Action, Scenario};
+use natpath_verify::traffic::Stage;
 
 /// The files of a host and the commands that print them.
 const FILES: [(&str, &str, &[&str]); 7] = [
@@ -106,32 +103,6 @@ fn topology(network: &Network) -> String {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("can't write {}", path.display()))
-}
-
-/// Reads a network's directory with its `flows` file as a scenario that expects nothing.
-///
-/// # Errors
-/// If the network or the flows can't be read.
-pub fn read(directory: &Path) -> Result<Scenario> {
-    let network = snapshot::read_network(directory).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let path = directory.join("flows");
-    let text = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-    let file = path.display().to_string();
-    let (lines, diagnostics) = flows::parse(&text, &file);
-    if let Some(fault) = diagnostics.iter().find(|found| found.severity == Severity::Error) {
-        bail!("{fault}");
-    }
-    let steps = lines
-        .into_iter()
-        .map(|line| Step {
-            line: line.line,
-            text: line.text,
-            action: Action::Flow(line.action),
-            expected: Vec::new(),
-        })
-        .filter(|step| !matches!(step.action, Action::Flow(FlowAction::Load { .. })))
-        .collect();
-    Ok(Scenario { title: file.clone(), file, text, rows: Vec::new(), network, steps, counters: None })
 }
 
 /// Records a scenario's network and gives back where the engine says other things of the record than of

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use natpath_kernel_tests::judge::{engine, kernel};
-use natpath_kernel_tests::scenario::Scenario;
-use natpath_kernel_tests::{compare, directory, parse};
+use natpath_kernel_tests::{directory, parse};
+use natpath_verify::compare;
+use natpath_verify::judge::{engine, kernel};
+use natpath_verify::scenario::Scenario;
 
 const USAGE: &str = "usage: natpath-kernel-tests run [--kernel] FILE|DIRECTORY...
        natpath-kernel-tests bless [--kernel] FILE...
@@ -54,7 +55,7 @@ fn each(files: &[&str], mut action: impl FnMut(&str) -> Result<bool>) -> bool {
 
 fn read(file: &str) -> Result<Scenario> {
     if Path::new(file).is_dir() {
-        return directory::read(Path::new(file));
+        return natpath_verify::directory::read(Path::new(file));
     }
     let text = std::fs::read_to_string(file).context("can't read it")?;
     parse::scenario(&text, file).map_err(|fault| anyhow::anyhow!("{fault}"))

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use natpath_formats::flows;
 use natpath_model::{Diagnostic, Endpoint, InterfaceName, Network, Protocol, Segment, SegmentEnd, Severity};
 
-use crate::scenario::{Action, PacketStep, Scenario, Step};
+use natpath_verify::scenario::{Action, PacketStep, Scenario, Step};
 
 /// Reads the text of a scenario file.
 ///

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use natpath_kernel_tests::judge::{engine, kernel};
-use natpath_kernel_tests::scenario::Scenario;
-use natpath_kernel_tests::{compare, directory, kernel as namespaces, parse};
+use natpath_kernel_tests::parse;
+use natpath_verify::judge::{engine, kernel};
+use natpath_verify::scenario::Scenario;
+use natpath_verify::{compare, kernel as namespaces};
 
 /// Each kernel test has several processes of its own, so more threads make nothing faster.
 const THREADS: usize = 2;
@@ -49,7 +50,7 @@ fn examples() -> Vec<PathBuf> {
 
 fn engine_trial(example: &Path) -> Result<(), Failed> {
     let source = source(example)?;
-    let recorded = directory::read(example).map_err(|error| format!("{error:#}"))?;
+    let recorded = natpath_verify::directory::read(example).map_err(|error| format!("{error:#}"))?;
     let (source_means, recorded_means) = (meaning(&source)?, meaning(&recorded)?);
     if source_means == recorded_means {
         return Ok(());
@@ -64,7 +65,7 @@ fn engine_trial(example: &Path) -> Result<(), Failed> {
 }
 
 fn kernel_trial(example: &Path) -> Result<(), Failed> {
-    let recorded = directory::read(example).map_err(|error| format!("{error:#}"))?;
+    let recorded = natpath_verify::directory::read(example).map_err(|error| format!("{error:#}"))?;
     let seen = kernel::run(&recorded).map_err(|error| format!("{error:#}"))?;
     let said = engine::run(&recorded).map_err(|error| format!("{error:#}"))?;
     let differences = compare::engine_with_kernel(&recorded, &said, &seen);

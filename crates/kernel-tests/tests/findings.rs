@@ -6,7 +6,7 @@ use std::path::Path;
 
 use natpath_engine::Session;
 use natpath_formats::flows::FlowAction;
-use natpath_kernel_tests::scenario::Action;
+use natpath_verify::scenario::Action;
 
 #[test]
 fn findings_of_all_scenarios() {

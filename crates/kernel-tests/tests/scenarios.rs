@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use natpath_kernel_tests::judge::{engine, kernel};
-use natpath_kernel_tests::scenario::Scenario;
-use natpath_kernel_tests::{compare, directory, kernel as namespaces, parse};
+use natpath_kernel_tests::{directory, parse};
+use natpath_verify::judge::{engine, kernel};
+use natpath_verify::scenario::Scenario;
+use natpath_verify::{compare, kernel as namespaces};
 
 /// The folders of scenarios, from the workspace's root.
 const FOLDERS: [&str; 2] = ["scenarios", "crates/kernel-tests/tests/data"];

@@ -12,7 +12,7 @@ use natpath_model::{
 };
 
 use super::{Line, Reader, end, route};
-use crate::kernel::sysctl::{STATED, STATED_BRIDGE, STATED_CONF};
+use natpath_verify::kernel::sysctl::{STATED, STATED_BRIDGE, STATED_CONF};
 
 /// A block of rules: its keyword, the file it would be, and what its tables are.
 const BLOCKS: [(&str, &str, Backend, Family); 4] = [
