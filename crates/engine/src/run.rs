@@ -118,6 +118,7 @@ impl<'w, 'a> Run<'w, 'a> {
             choices,
             drawn: state.drawn.clone(),
             sequence: state.sequence,
+            began: state.sequence,
             ..Env::default()
         };
         let outside = match sender {

@@ -8,6 +8,7 @@ use crate::conntrack::ConntrackTable;
 use crate::explore::{self, Leaf};
 use crate::finding::{self, Evidence};
 use crate::flow::{self, Start};
+use crate::hint;
 use crate::host::LinkId;
 use crate::packet::Packet;
 use crate::run::{Sender, State};
@@ -225,7 +226,9 @@ impl<'a> Session<'a> {
         if self.cut {
             assumptions.push(Assumption::HistoriesCut { kept: MAX_HISTORIES });
         }
-        let findings = finding::find(&Evidence { world: &self.world, sender: start.sender, run });
+        let evidence = Evidence { world: &self.world, sender: start.sender, run };
+        let findings = finding::find(&evidence);
+        let hints = hint::find(&evidence, &findings);
         let mut result = run.result.clone();
         let mut reply_hops = run.reply.map(|reply| run.journeys[reply].hops.clone()).unwrap_or_default();
         if finding::unmakes(&result, &findings) {
@@ -243,6 +246,7 @@ impl<'a> Session<'a> {
             hops: run.journeys[0].hops.clone(),
             reply_hops,
             findings,
+            hints,
             assumptions,
             drawn: flow::all_drawn(&run.env.drawn),
         }
