@@ -15,6 +15,8 @@ mod laps;
 mod lines;
 mod paths;
 mod phase;
+#[cfg(test)]
+mod problems;
 mod quiet;
 mod step;
 mod style;
@@ -208,12 +210,14 @@ fn judgement(out: &mut String, view: &View<'_>, verdict: &Verdict, width: Option
     for because in &verdict.because {
         say(label, bold, &broken(because));
     }
+    let mut first = true;
     for fix in &verdict.fix {
         match fix {
-            // A command stays on one line, to be copied.
-            Fix::Command(command) => say("FIX", bold, command),
+            // A command stays on one line, to be copied, below what it is for.
+            Fix::Command(command) => say(if first { "FIX" } else { "" }, bold, command),
             Fix::Advice(advice) => say("FIX", bold, &broken(advice)),
         }
+        first = false;
     }
     let is_told = |assumption: &&Assumption| verdict.tone == Tone::Undecided && assumed::is_open(assumption);
     let rest: Vec<_> = view.path.assumptions.iter().filter(|one| !is_told(one)).cloned().collect();

@@ -45,8 +45,11 @@ pub(crate) fn lines(view: &View<'_>, hop: &Hop, depth: Depth) -> Vec<Line> {
 }
 
 fn is_way_out(step: &Step) -> bool {
-    matches!(step, Step::Route(route)
-        if route.found.as_ref().is_some_and(|found| found.kind == RouteType::Unicast))
+    match step {
+        Step::Route(route) => route.found.as_ref().is_some_and(|found| found.kind == RouteType::Unicast),
+        Step::Bridged { .. } => true,
+        _ => false,
+    }
 }
 
 /// `raw, mangle PREROUTING   no rule matches (4 tried)`.

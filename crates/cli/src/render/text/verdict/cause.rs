@@ -1,6 +1,6 @@
 //! Why a packet ended, as half a sentence.
 
-use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Place, Step, Why};
+use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Place, Step, StoppedBy, Why};
 use natpath_model::{InterfaceName, RouteType};
 
 use super::{has_finding, refusal};
@@ -125,7 +125,13 @@ fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]
                 "{host} drops it: nothing that comes in by {interface} may go to {dst} (martian destination)"
             )
         }
-        Some(Why::NoForwarding) => format!("{host} does not forward packets (ip forwarding is off)"),
+        Some(Why::NoForwarding) => match stopped_by(hops) {
+            Some(StoppedBy::SamePort | StoppedBy::Isolated) => {
+                format!("bridge {interface} of {host} does not pass it on")
+            }
+            Some(stopped) => format!("bridge {interface} of {host} does not pass it on: {stopped}"),
+            None => format!("{host} does not forward packets (ip forwarding is off)"),
+        },
         Some(Why::NoPorts) => format!("{host} finds no free port for the translation"),
         Some(Why::RedirectNoAddress) => format!("{host} {interface} has no address to translate to"),
         Some(Why::Invalid) => format!("{host} drops it as invalid"),
@@ -134,6 +140,14 @@ fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]
         Some(Why::Errno(error)) => format!("{host} fails with {error}"),
         None => format!("{host} drops it"),
     }
+}
+
+/// What kept a frame from leaving the last bridge.
+fn stopped_by(hops: &[Hop]) -> Option<StoppedBy> {
+    hops.last()?.steps.iter().rev().find_map(|step| match step {
+        Step::Bridged { stopped, .. } => *stopped,
+        _ => None,
+    })
 }
 
 /// Whether the host at which a packet ended is the one that made it.
