@@ -29,7 +29,7 @@ mod wrap;
 
 use std::fmt::Write;
 
-use natpath_engine::trace::{Assumption, Broken, Hop, Path, Place};
+use natpath_engine::trace::{Broken, Hop, Path, Place};
 use natpath_model::Network;
 
 use self::laps::Laps;
@@ -219,8 +219,9 @@ fn judgement(out: &mut String, view: &View<'_>, verdict: &Verdict, width: Option
         }
         first = false;
     }
-    let is_told = |assumption: &&Assumption| verdict.tone == Tone::Undecided && assumed::is_open(assumption);
-    let rest: Vec<_> = view.path.assumptions.iter().filter(|one| !is_told(one)).cloned().collect();
+    let assumptions = &view.path.assumptions;
+    let told = if verdict.tone == Tone::Undecided { assumed::open(assumptions) } else { Vec::new() };
+    let rest: Vec<_> = assumptions.iter().filter(|one| !told.contains(one)).cloned().collect();
     for assumption in assumed::lines(&rest, leaves_for_nobody(view)) {
         say("ASSUMED", dim, &dim(&broken(&assumption)));
     }

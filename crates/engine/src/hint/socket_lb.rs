@@ -4,7 +4,7 @@
 
 use natpath_model::{InterfaceName, Manip};
 
-use crate::finding::{Evidence, shown};
+use crate::finding::Evidence;
 use crate::trace::{Hint, Outcome};
 
 /// The interface that Cilium gives each node.
@@ -24,17 +24,17 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Hint> {
     if is_owned {
         return None;
     }
-    let (name, target) = (evidence.name(host), shown(&translation.after, Manip::Dst));
-    let place = evidence.place(translation.host, translation.rule);
+    let (node, forwards) = (evidence.name(host), evidence.name(translation.host));
+    let (target, place) = (translation.after.dst.address, evidence.place(translation.host, translation.rule));
     Some(Hint {
-        host,
+        host: translation.host,
         headline: format!(
-            "no host here has the address of {target}, and no rule of {name} translates it: if it is a Service's, \
-             Cilium on {name} translates it where a program connects, and not in a packet that {place} has translated"
+            "nobody here owns {target}, to which {place} of {forwards} translates, and no rule of {node} knows it: if it is \
+             a Service's, Cilium on {node} translates it where a program connects, not in what is forwarded"
         ),
         help: format!(
-            "have Cilium translate packets of pods as well (socketLB.hostNamespaceOnly=true), or let {place} go to an \
-             endpoint"
+            "have Cilium translate packets of pods as well (socketLB.hostNamespaceOnly=true), or let {place} of {forwards} \
+             go to an endpoint"
         ),
         rules: vec![translation.rule],
         fix: None,

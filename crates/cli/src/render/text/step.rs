@@ -75,8 +75,10 @@ fn passes_rules(view: &View<'_>, hop: &Hop) -> bool {
 
 /// A construct that can't be decided, on its own host.
 fn in_doubt(view: &View<'_>, assumption: &Assumption) -> String {
-    let Assumption::Opaque { construct, place, reason, applies, .. } = assumption else {
-        return assumption.to_string();
+    let (construct, place, reason, applies) = match assumption {
+        Assumption::Opaque { construct, place, reason, applies, .. } => (construct, place, reason, applies),
+        Assumption::Bypass { what, place, .. } => return format!("{what} ({place}) acts beside netfilter"),
+        _ => return assumption.to_string(),
     };
     let is_it = |open: &Assumption| match open {
         Assumption::Opaque { place: other, applies: None, .. } => other == place,

@@ -1,6 +1,6 @@
 //! What lies behind a verdict, and what to do about it.
 
-use natpath_engine::trace::{HostId, Place};
+use natpath_engine::trace::{Assumption, HostId, Place};
 use natpath_model::RuleRef;
 
 use super::{Fix, doubtful};
@@ -12,8 +12,14 @@ pub(super) fn because(view: &View<'_>) -> Vec<String> {
     let result = &view.path.result;
     let mut lines = Vec::new();
     if !result.works && doubtful(result) {
-        let open = view.path.assumptions.iter().filter(|assumption| assumed::is_open(assumption));
-        lines = assumed::lines(&open.cloned().collect::<Vec<_>>(), false);
+        // What acts beside netfilter is told by the finding about it, where there is one.
+        let told = |place: &str| {
+            let mut findings = view.path.findings.iter();
+            findings.any(|finding| mention(&finding.headline, place).is_some())
+        };
+        let mut open = assumed::open(&view.path.assumptions);
+        open.retain(|one| !matches!(one, Assumption::Bypass { place, .. } if told(place)));
+        lines = assumed::lines(&open, false);
     }
     let findings = view.path.findings.iter();
     lines.extend(findings.map(|finding| headline(view, finding.host, &finding.headline, &finding.rules)));

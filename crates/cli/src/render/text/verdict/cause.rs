@@ -4,8 +4,8 @@ use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Place, Step
 use natpath_model::{InterfaceName, RouteType};
 
 use super::{has_finding, refusal};
-use crate::render::text::words;
 use crate::render::text::wrap::GLUE;
+use crate::render::text::{assumed, words};
 use crate::render::view::View;
 
 /// Why a packet ended.
@@ -89,12 +89,16 @@ fn looked_up(hop: &Hop) -> Option<Option<RouteType>> {
 /// The constructs that a result depends on: `-m set on router`.
 pub(super) fn constructs(view: &View<'_>, host: &str) -> String {
     let mut open: Vec<String> = Vec::new();
-    for assumption in &view.path.assumptions {
-        if let Assumption::Opaque { host, construct, applies: None, .. } = assumption {
-            let construct = format!("{} on {host}", construct.replace(' ', GLUE));
-            if !open.contains(&construct) {
-                open.push(construct);
+    for assumption in assumed::open(&view.path.assumptions) {
+        let construct = match assumption {
+            Assumption::Opaque { host, construct, .. } => {
+                format!("{} on {host}", construct.replace(' ', GLUE))
             }
+            Assumption::Bypass { host, what, .. } => format!("{what} on {host}"),
+            _ => continue,
+        };
+        if !open.contains(&construct) {
+            open.push(construct);
         }
     }
     if open.is_empty() {
