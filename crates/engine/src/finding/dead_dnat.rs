@@ -77,9 +77,9 @@ fn courses(evidence: &Evidence<'_, '_>, unreached: &Unreached, first: RuleRef) -
         rules.push(format!("{asked}{chance} -j DNAT --to-destination {}", target(&meaning.to)));
     }
     let places = (first.rule..).map(|rule| RuleRef { rule, ..first });
-    let commands: Vec<_> =
+    let commands: Option<Vec<_>> =
         places.zip(&rules).map(|(at, rule)| evidence.command(unreached.host, at, "-I", rule)).collect();
-    Some(commands.join("\n"))
+    Some(commands?.join("\n"))
 }
 
 /// One command that makes the first rule do what the two together were meant to do.

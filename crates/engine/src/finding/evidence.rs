@@ -1,6 +1,6 @@
 //! What a run left behind, as findings and hints ask for it.
 
-use natpath_model::{ChainId, Hook, Manip, Rule, RuleRef};
+use natpath_model::{Backend, ChainId, Hook, Manip, Rule, RuleRef};
 
 use super::{passes, rule_text};
 use crate::flow::FlowRun;
@@ -41,11 +41,23 @@ impl<'e, 'a> Evidence<'e, 'a> {
         recorded(self.run.result.broken.as_ref().map_or(&self.first().hops, |broken| &broken.hops))
     }
 
-    /// The last chain that the packet that failed went through, on the host where it ended: hook, table and
-    /// chain, and how the walk ended.
-    pub(crate) fn last_chain(&self) -> Option<(Hook, u32, ChainId, ChainEnd)> {
-        let (_, hop) = self.failed_hops().last()?;
-        last_chain(hop)
+    /// How the packet that failed ended: the first, or a later one.
+    pub(crate) fn failed_end(&self) -> &'e End {
+        let result = &self.run.result;
+        result.broken.as_ref().map_or(&result.end, |broken| &broken.end)
+    }
+
+    /// The hops of the first answer.
+    pub(crate) fn answer_hops(&self) -> impl Iterator<Item = &'e Hop> {
+        self.run.reply.into_iter().flat_map(|reply| &self.run.journeys[reply].hops)
+    }
+
+    /// The last chain that the packet that failed went through, on the host where it ended: host, hook, table
+    /// and chain, and how the walk ended.
+    pub(crate) fn last_chain(&self) -> Option<(HostId, Hook, u32, ChainId, ChainEnd)> {
+        let (host, hop) = self.failed_hops().last()?;
+        let (hook, table, chain, end) = last_chain(hop)?;
+        Some((host, hook, table, chain, end))
     }
 
     /// Whether a rule or policy stopped a packet with this header at a hook of a host.
@@ -137,15 +149,19 @@ impl<'e, 'a> Evidence<'e, 'a> {
         let one_way = passes(rule) == Some(false);
         let text = self.text(miss.host, miss.rule);
         let rewritten = rule_text::ask_for_original(text, &fields, *side, one_way)?;
-        Some(self.command(miss.host, miss.rule, "-R", &rewritten))
+        self.command(miss.host, miss.rule, "-R", &rewritten)
     }
 
-    /// A command of the program that loads a rule's table, at the rule's place: `-I` or `-R`.
-    pub(crate) fn command(&self, host: HostId, rule: RuleRef, operation: &str, rest: &str) -> String {
+    /// A command of iptables at a rule's place: `-I` or `-R`; `None` for a table that nft made.
+    pub(crate) fn command(&self, host: HostId, rule: RuleRef, operation: &str, rest: &str) -> Option<String> {
         let ruleset = &self.world.host(host).snapshot.ruleset;
+        if ruleset.tables[rule.table as usize].backend == Backend::Nft {
+            return None;
+        }
         let table = &ruleset.tables[rule.table as usize].name;
         let chain = &ruleset.chain(rule.table, rule.chain).name;
-        format!("{} -t {table} {operation} {chain} {} {rest}", self.program(host, rule.table), rule.rule + 1)
+        let (program, number) = (self.program(host, rule.table), rule.rule + 1);
+        Some(format!("{program} -t {table} {operation} {chain} {number} {rest}"))
     }
 
     /// The rule that exempted a packet from tracking on a host.

@@ -59,7 +59,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
         let conditions = rule_text::conditions(&end.header, &[Manip::Dst], Some(Manip::Dst));
         evidence.command(host, at, "-I", &format!("{conditions} -j ACCEPT"))
     };
-    fix = fix.or_else(|| Some(accept()));
+    fix = fix.or_else(accept);
     Some(Finding { code: "forward-dropped", host, headline, help, rules, fix })
 }
 

@@ -90,7 +90,7 @@ fn from_ipvs(evidence: &Evidence<'_, '_>, translation: &Translation, asked: &Hea
         help: "give the hostPort an address of its own (hostIP) or another port, or exempt the Services' addresses"
             .to_owned(),
         rules: vec![rule],
-        fix: Some(evidence.command(host, before(evidence, host, rule), "-I", &format!("-d {asked} -j RETURN"))),
+        fix: evidence.command(host, before(evidence, host, rule), "-I", &format!("-d {asked} -j RETURN")),
     })
 }
 

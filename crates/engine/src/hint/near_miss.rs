@@ -1,7 +1,7 @@
 //! Rules that nearly applied, where it would have made a difference: one that would have dropped a packet that
 //! passed, or let pass one that was dropped.
 
-use natpath_model::{CtStates, Hook, Manip, RuleRef, Statement};
+use natpath_model::{CtStates, Hook, Manip, Statement};
 
 use crate::finding::{Evidence, passes, rule_text, shown};
 use crate::near_miss::{MissCause, NearMiss};
@@ -52,7 +52,6 @@ fn of_translation(evidence: &Evidence<'_, '_>, miss: &NearMiss, does: &str) -> O
 }
 
 fn of_state(evidence: &Evidence<'_, '_>, miss: &NearMiss, is: CtStates) -> Option<Hint> {
-    let RuleRef { table, .. } = miss.rule;
     let place = evidence.place(miss.host, miss.rule);
     let asked = rule_text::option(evidence.text(miss.host, miss.rule), &["--ctstate", "--state"])?;
     let exempting = evidence.exempting_rule(miss.host).filter(|_| is == CtStates::UNTRACKED);
@@ -64,7 +63,7 @@ fn of_state(evidence: &Evidence<'_, '_>, miss: &NearMiss, is: CtStates) -> Optio
         (
             format!("the packet is UNTRACKED, exempt from connection tracking{by}"),
             "accept untracked packets as well",
-            Some(evidence.command(miss.host, RuleRef { table, ..miss.rule }, "-I", &added)),
+            evidence.command(miss.host, miss.rule, "-I", &added),
         )
     } else {
         let reason = "the packet is INVALID, of no connection whose first packet passed here".to_owned();
