@@ -3,7 +3,7 @@
 //! Each packet is a [`Journey`] of hops. A packet that answers another, or is an error about it, is a
 //! journey of its own that names its cause.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use natpath_model::{Flow, InterfaceName, Item, Mac};
@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) now: crate::time::Instant,
     pub(crate) drawn: Vec<crate::trace::Drawn>,
     pub(crate) sequence: u64,
+    /// What the connections lean on: constructs of unknown effect that may have marked them.
+    pub(crate) leans: BTreeSet<Assumption>,
 }
 
 /// A packet's way.
@@ -119,6 +121,7 @@ impl<'w, 'a> Run<'w, 'a> {
             drawn: state.drawn.clone(),
             sequence: state.sequence,
             began: state.sequence,
+            assumptions: state.leans.clone(),
             ..Env::default()
         };
         let outside = match sender {

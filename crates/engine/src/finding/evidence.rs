@@ -118,10 +118,14 @@ impl<'e, 'a> Evidence<'e, 'a> {
         self.world.host(host).snapshot.ruleset.rule(rule)
     }
 
-    /// The table of a rule and the chain by which a hook calls it: `filter`, `FORWARD`.
-    pub(crate) fn hooked(&self, host: HostId, rule: RuleRef, hook: Hook) -> (&'a str, &'static str) {
-        let ruleset = &self.world.host(host).snapshot.ruleset;
-        (&ruleset.tables[rule.table as usize].name, hook.chain_name())
+    /// A table as its users call it: `filter`, `legacy filter`, `inet filter`.
+    pub(crate) fn table(&self, host: HostId, table: u32) -> String {
+        let table = &self.world.host(host).snapshot.ruleset.tables[table as usize];
+        match table.backend {
+            Backend::Iptables => table.name.clone(),
+            Backend::IptablesLegacy => format!("legacy {}", table.name),
+            Backend::Nft => format!("{} {}", table.family, table.name),
+        }
     }
 
     /// What a rule that nearly applied asks for, in its own words.

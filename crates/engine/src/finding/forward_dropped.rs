@@ -30,7 +30,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
     if let ChainEnd::Rule(rule) = chain_end {
         rules.push(rule);
     }
-    let name = &ruleset.tables[table as usize].name;
+    let name = evidence.table(host, table);
     let does = if end.outcome == Outcome::Rejected { "rejected" } else { "dropped" };
     let by = match chain_end {
         ChainEnd::Rule(rule) => format!("in {name} {chain} by {}", evidence.place(host, rule)),

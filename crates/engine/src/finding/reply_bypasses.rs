@@ -13,8 +13,11 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
         return Some(finding);
     }
     let broken = evidence.run.result.broken.as_ref()?;
-    if broken.packet != FlowPacket::Answer {
+    if broken.packet != FlowPacket::Answer || broken.end.outcome == Outcome::Undecided {
         return None;
+    }
+    if let Some(finding) = to_nobody(evidence, broken) {
+        return Some(finding);
     }
     let mut translations = evidence.translations(Manip::Dst);
     translations.extend(evidence.translations(Manip::Src));
@@ -44,19 +47,50 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
         return None;
     }
     let name = evidence.name(translation.host);
-    Some(Finding {
-        code: "reply-bypasses",
-        host: translation.host,
-        headline: format!(
+    let translated = translation.hook.manip() == Some(Manip::Dst);
+    let (headline, help, fix) = if translated {
+        let headline = format!(
             "the answer does not come back through {name}, which translated the request: its source stays {}",
             shown(&broken.end.header, Manip::Src)
-        ),
-        help: format!(
+        );
+        let help = format!(
             "masquerade the request on {name}, so that the server answers to it, or route the server's answers \
              through it"
+        );
+        (headline, help, Some(masquerade(evidence, translation)))
+    } else {
+        let address = translation.after.src.address;
+        let headline = format!(
+            "the answer does not come back through {name}, which gave the request the source {address} and alone \
+             knows the client behind it"
+        );
+        (headline, format!("route answers to {address} through {name}"), None)
+    };
+    let (host, rules) = (translation.host, vec![translation.rule]);
+    Some(Finding { code: "reply-bypasses", host, headline, help, rules, fix })
+}
+
+/// An answer to the address that a rule gave as source, and that the translating host does not have.
+fn to_nobody(evidence: &Evidence<'_, '_>, broken: &Broken) -> Option<Finding> {
+    let address = broken.end.header.dst.address;
+    let mut translations = evidence.translations(Manip::Src).into_iter();
+    let translation = translations.find(|translation| {
+        broken.end.outcome == Outcome::NoNeighbor && translation.after.src.address == address
+    })?;
+    let (host, name) = (translation.host, evidence.name(translation.host));
+    let interface = evidence.hops().find(|(at, _)| *at == host).and_then(|(_, hop)| hop.out_interface)?;
+    let place = evidence.place(host, translation.rule);
+    let width = Family::of(address).bits();
+    Some(Finding {
+        code: "reply-bypasses",
+        host,
+        headline: format!(
+            "{place} gives the packet the source {address}, which {name} does not have: nobody answers for it, so \
+             answers do not come back"
         ),
+        help: format!("give {name} the address, or have {place} use one that it has"),
         rules: vec![translation.rule],
-        fix: Some(masquerade(evidence, translation)),
+        fix: Some(format!("ip addr add {address}/{width} dev {interface}")),
     })
 }
 

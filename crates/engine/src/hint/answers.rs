@@ -25,7 +25,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Hint> {
         return None;
     }
     let ruleset = &evidence.world.host(host).snapshot.ruleset;
-    let name = &ruleset.tables[table as usize].name;
+    let name = evidence.table(host, table);
     if ruleset.tables[table as usize].backend == Backend::Nft {
         return None;
     }

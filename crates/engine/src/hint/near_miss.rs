@@ -35,7 +35,7 @@ fn of_translation(evidence: &Evidence<'_, '_>, miss: &NearMiss, does: &str) -> O
     let MissCause::BeforeTranslation { side, .. } = miss.cause else { return None };
     let place = evidence.place(miss.host, miss.rule);
     let asked = evidence.asked(miss)?;
-    let (table, chain) = evidence.hooked(miss.host, miss.rule, miss.hook);
+    let (table, chain) = (evidence.table(miss.host, miss.rule.table), miss.hook.chain_name());
     let (end, sees) = match side {
         Manip::Dst => ("destination before translation", shown(&miss.header, Manip::Dst)),
         Manip::Src => ("source that the client is to see", shown(&miss.header, Manip::Src)),

@@ -24,7 +24,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Hint> {
     };
     let (host, hook, table, chain, chain_end) = evidence.last_chain().filter(|_| stopped)?;
     let ruleset = &evidence.world.host(host).snapshot.ruleset;
-    let (name, chain_name) = (&ruleset.tables[table as usize].name, hook.chain_name());
+    let (name, chain_name) = (evidence.table(host, table), hook.chain_name());
     let (rule, at, by) = match chain_end {
         ChainEnd::Rule(rule) => (Some(rule), rule, evidence.place(host, rule)),
         ChainEnd::PolicyDrop => {

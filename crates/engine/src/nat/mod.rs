@@ -216,14 +216,15 @@ impl<O: Observer> Pass<'_, '_, O> {
             skb.packet.rewrite(manip, to);
         }
         let after = skb.packet.header();
+        let undone = direction == Direction::Reply;
         match by {
             Some(Some(rule)) => self.show_translation(hook, rule, skb, before, after),
-            Some(None) if before != after => self.observer.step(|| Step::PortChanged { hook, before, after }),
-            None if before != after => {
-                let undone = direction == Direction::Reply;
+            _ if before == after => {}
+            // The null binding of an entry's own first packet.
+            Some(None) if !undone => self.observer.step(|| Step::PortChanged { hook, before, after }),
+            Some(None) | None => {
                 self.observer.step(|| Step::Translated { hook, manip, undone, before, after });
             }
-            Some(None) | None => {}
         }
     }
 

@@ -54,7 +54,16 @@ fn is_way_out(step: &Step) -> bool {
 
 /// `raw, mangle PREROUTING   no rule matches (4 tried)`.
 fn quiet_line(view: &View<'_>, host: Place, chains: &[ChainPhase<'_>]) -> Line {
-    let tables: Vec<_> = chains.iter().map(|chain| table_name(view, host, chain.table)).collect();
+    let mut tables: Vec<_> = chains.iter().map(|chain| table_name(view, host, chain.table)).collect();
+    // `legacy raw, mangle PREROUTING`: what a kind of tables has in common is said once.
+    for index in (1..tables.len()).rev() {
+        if let (Some((kind, _)), Some((other, name))) =
+            (tables[index - 1].split_once(' '), tables[index].split_once(' '))
+            && kind == other
+        {
+            tables[index] = name.to_owned();
+        }
+    }
     let label = format!("{} {}", tables.join(", "), chains[0].hook.chain_name());
     Line { numbered: true, label, text: dim(&quiet::text(view, host, chains)), ..Line::default() }
 }

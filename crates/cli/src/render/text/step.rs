@@ -42,13 +42,13 @@ pub(crate) fn line(view: &View<'_>, hop: &Hop, step: &Step) -> Option<Line> {
         Step::Answered { icmp } => line("answers", answered(view, *icmp)),
         Step::Socket { listening, process } => line("socket", socket(*listening, process.as_deref())),
         Step::Bridged { in_port, out_port, stopped } => {
-            let name = |port: &Option<natpath_model::InterfaceName>| {
-                port.map_or("a port".to_owned(), |port| port.to_string())
+            let name = |port: &Option<natpath_model::InterfaceName>, other: &str| {
+                port.map_or(format!("{other} port"), |port| port.to_string())
             };
             match stopped {
                 None => {
                     let past = if passes_rules(view, hop) { "" } else { ", past this host's rules" };
-                    line("bridge", format!("{} → {}{past}", name(in_port), name(out_port)))
+                    line("bridge", format!("{} → {}{past}", name(in_port, "a"), name(out_port, "another")))
                 }
                 Some(by) => line("bridge", bad(&by.to_string())),
             }

@@ -66,8 +66,12 @@ fn rule_text(view: &View<'_>, (host, at): (HostId, RuleRef)) -> Option<String> {
 
 /// What to do about the findings and hints: for each what, then the commands that do it.
 pub(super) fn fix(view: &View<'_>) -> Vec<Fix> {
-    let findings = view.path.findings.iter().map(|finding| (finding.host, &finding.help, &finding.fix));
-    let hints = view.path.hints.iter().map(|hint| (hint.host, &hint.help, &hint.fix));
+    let of = |host, rules: &[RuleRef], help: &str, fix: &Option<String>| {
+        let lasting = fix.as_deref().and_then(|fix| owner(view, host, rules, fix));
+        (host, format!("{help}{}", lasting.unwrap_or_default()), fix.clone())
+    };
+    let findings = view.path.findings.iter().map(|one| of(one.host, &one.rules, one.help.as_str(), &one.fix));
+    let hints = view.path.hints.iter().map(|one| of(one.host, &one.rules, one.help.as_str(), &one.fix));
     let mut lines: Vec<Fix> = Vec::new();
     for (host, help, fix) in findings.chain(hints) {
         let host = view.host_name(host);
@@ -78,8 +82,20 @@ pub(super) fn fix(view: &View<'_>) -> Vec<Fix> {
         if !commands.is_empty() && commands.iter().all(|command| lines.contains(command)) {
             continue;
         }
-        lines.extend(Some(help.clone()).filter(|help| !help.is_empty()).map(Fix::Advice));
+        lines.extend(Some(help).filter(|help| !help.is_empty()).map(Fix::Advice));
         lines.extend(commands);
     }
     lines
+}
+
+/// The remark that a program will write a chain again which a command changes.
+fn owner(view: &View<'_>, host: HostId, rules: &[RuleRef], fix: &str) -> Option<String> {
+    rules.iter().find_map(|at| {
+        let rule = view.rule(Place::Host(host), *at)?;
+        let changed =
+            [" -I ", " -R "].iter().any(|change| fix.contains(&format!("{change}{} ", rule.chain.name)));
+        let made_by = rule.provenance().filter(|made| changed && !made.what.starts_with("administrator"))?;
+        let program = made_by.program;
+        Some(format!("; {program} writes these rules, so a command lasts until it writes them again"))
+    })
 }

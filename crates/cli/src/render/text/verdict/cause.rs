@@ -86,25 +86,26 @@ fn looked_up(hop: &Hop) -> Option<Option<RouteType>> {
     })
 }
 
-/// The constructs that a result depends on: `-m set on router`.
+/// The constructs that a result depends on: `-m set and -j TPROXY on router`.
 pub(super) fn constructs(view: &View<'_>, host: &str) -> String {
-    let mut open: Vec<String> = Vec::new();
+    let mut open: Vec<(String, Vec<String>)> = Vec::new();
     for assumption in assumed::open(&view.path.assumptions) {
-        let construct = match assumption {
-            Assumption::Opaque { host, construct, .. } => {
-                format!("{} on {host}", construct.replace(' ', GLUE))
-            }
-            Assumption::Bypass { host, what, .. } => format!("{what} on {host}"),
+        let (host, construct) = match assumption {
+            Assumption::Opaque { host, construct, .. } => (host, construct.replace(' ', GLUE)),
+            Assumption::Bypass { host, what, .. } => (host, what),
             _ => continue,
         };
-        if !open.contains(&construct) {
-            open.push(construct);
+        match open.iter_mut().find(|(known, _)| *known == host) {
+            Some((_, constructs)) if constructs.contains(&construct) => {}
+            Some((_, constructs)) => constructs.push(construct),
+            None => open.push((host, vec![construct])),
         }
     }
     if open.is_empty() {
         return format!("what {host} does, which natpath can't decide");
     }
-    words::listed(&open)
+    let told = open.iter().map(|(host, constructs)| format!("{} on {host}", words::listed(constructs)));
+    words::listed(&told.collect::<Vec<_>>())
 }
 
 fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]) -> String {
