@@ -15,7 +15,7 @@ impl<O: Observer> Pass<'_, '_, O> {
         let snapshot = self.host.snapshot;
         for bypass in &snapshot.bypasses {
             let acts = match &bypass.kind {
-                BypassKind::VirtualService { protocol, address, port } => {
+                BypassKind::VirtualService { protocol, address, port, .. } => {
                     let (_, dst) = skb.packet.ports().unwrap_or_default();
                     matches!(hook, Hook::Input | Hook::Output)
                         && skb.packet.dst == *address

@@ -63,6 +63,9 @@ impl<O: Observer> Pass<'_, '_, O> {
             match self.applies(skb, rule_at, rule) {
                 Applies::No(failed) => {
                     self.observer.step(|| Step::Miss { hook, rule: rule_at, failed });
+                    if O::WATCHES {
+                        self.note_near_miss(hook, rule_at, rule, skb);
+                    }
                     continue;
                 }
                 Applies::Yes => matched += 1,

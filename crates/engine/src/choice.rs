@@ -48,6 +48,8 @@ enum Mode {
     Scripted,
     /// Every chance condition holds and no opaque one does: to ask what a rule could do.
     Hopeful,
+    /// Chance by the script, and no opaque condition holds: to ask all that rules could do.
+    Possible,
 }
 
 /// One pick that was made.
@@ -82,6 +84,12 @@ impl Choices {
     #[must_use]
     pub fn hopeful() -> Self {
         Self { mode: Mode::Hopeful, ..Self::default() }
+    }
+
+    /// Follows a script where chance decides, and lets no opaque condition hold.
+    #[must_use]
+    pub(crate) fn possible(script: Vec<usize>) -> Self {
+        Self { script, mode: Mode::Possible, ..Self::default() }
     }
 
     /// Picks one of several options with the given weights, which sum to 1. A single option is no pick.
@@ -121,7 +129,7 @@ impl Choices {
         part: u32,
         assumption: impl FnOnce(bool) -> Assumption,
     ) -> bool {
-        if self.mode == Mode::Hopeful {
+        if self.mode != Mode::Scripted {
             return false;
         }
         if let Some(applies) = self.opaque.get(&(host, rule, part)) {

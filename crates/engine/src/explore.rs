@@ -57,13 +57,24 @@ fn settle_doubts(leaves: Vec<Leaf>, incomplete: bool) -> Vec<Leaf> {
             None => groups.push((doubts, vec![leaf])),
         }
     }
-    let same = !incomplete && groups.windows(2).all(|pair| same_results(&pair[0].1, &pair[1].1));
+    let same =
+        !incomplete && groups.windows(2).all(|pair| same_results(&results(&pair[0].1), &results(&pair[1].1)));
     let mut asked: Vec<Assumption> = groups.iter().flat_map(|(doubts, _)| doubts.clone()).map(open).collect();
     asked.sort();
     asked.dedup();
+    let same_but_marks = !incomplete
+        && groups.windows(2).all(|pair| same_results(&unmarked(&pair[0].1), &unmarked(&pair[1].1)));
     // The first way, where nothing of unknown effect applies, stands for all.
     let mut first = groups.swap_remove(0).1;
     if same {
+        return first;
+    }
+    if same_but_marks {
+        // What differs is what later packets are told of the connection: they lean on it as well.
+        for leaf in &mut first {
+            leaf.run.env.assumptions.extend(asked.iter().cloned().map(not_applied));
+            leaf.run.state.leans.extend(asked.iter().cloned().map(not_applied));
+        }
         return first;
     }
     first.truncate(1);
@@ -163,12 +174,34 @@ fn open(assumption: Assumption) -> Assumption {
     }
 }
 
-fn same_results(a: &[Leaf], b: &[Leaf]) -> bool {
-    let total = |leaves: &[Leaf], result: &PathResult| -> f64 {
-        leaves.iter().filter(|leaf| leaf.run.result == *result).map(|leaf| leaf.probability).sum()
+fn not_applied(assumption: Assumption) -> Assumption {
+    match assumption {
+        Assumption::Opaque { host, construct, place, reason, .. } => {
+            Assumption::Opaque { host, construct, place, reason, applies: Some(false) }
+        }
+        other => other,
+    }
+}
+
+/// The results of courses with their probabilities.
+type Results = Vec<(PathResult, f64)>;
+
+fn results(leaves: &[Leaf]) -> Results {
+    leaves.iter().map(|leaf| (leaf.run.result.clone(), leaf.probability)).collect()
+}
+
+/// The results without the marks of connections.
+fn unmarked(leaves: &[Leaf]) -> Results {
+    let mut results = results(leaves);
+    for entry in results.iter_mut().flat_map(|(result, _)| &mut result.conntrack) {
+        entry.mark = 0;
+    }
+    results
+}
+
+fn same_results(a: &Results, b: &Results) -> bool {
+    let total = |results: &Results, result: &PathResult| -> f64 {
+        results.iter().filter(|(other, _)| other == result).map(|(_, probability)| probability).sum()
     };
-    a.iter().chain(b).all(|leaf| {
-        let result = &leaf.run.result;
-        (total(a, result) - total(b, result)).abs() < 1e-9
-    })
+    a.iter().chain(b).all(|(result, _)| (total(a, result) - total(b, result)).abs() < 1e-9)
 }

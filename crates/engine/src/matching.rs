@@ -28,7 +28,7 @@ pub(crate) enum Applies {
 
 /// The value of a field: a number, or a port that may have been drawn.
 #[derive(Debug, Clone, Copy)]
-enum FieldValue {
+pub(crate) enum FieldValue {
     Number(Value),
     Port(Port),
 }
@@ -189,7 +189,7 @@ impl<O: Observer> Pass<'_, '_, O> {
     }
 
     /// The value of a field, `None` where the packet has none.
-    fn value(&self, skb: &Skb, field: Field) -> Option<FieldValue> {
+    pub(crate) fn value(&self, skb: &Skb, field: Field) -> Option<FieldValue> {
         let packet = &skb.packet;
         let number = |value: u128| Some(FieldValue::Number(value));
         let entry = skb.tracked.entry().map(|(id, _)| self.state.conntrack.entry(id));

@@ -3,7 +3,7 @@
 //! Each packet is a [`Journey`] of hops. A packet that answers another, or is an error about it, is a
 //! journey of its own that names its cause.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use natpath_model::{Flow, InterfaceName, Item, Mac};
@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) now: crate::time::Instant,
     pub(crate) drawn: Vec<crate::trace::Drawn>,
     pub(crate) sequence: u64,
+    /// What the connections lean on: constructs of unknown effect that may have marked them.
+    pub(crate) leans: BTreeSet<Assumption>,
     /// What chance has settled for good.
     pub(crate) settled: Settled,
 }
@@ -40,8 +42,8 @@ pub(crate) struct State {
 impl State {
     /// Whether both are the same but for what chance has settled for good.
     pub(crate) fn is_as(&self, other: &Self) -> bool {
-        let Self { hosts, sockets, connections, now, drawn, sequence, settled: _ } = self;
-        (now, sequence, drawn) == (&other.now, &other.sequence, &other.drawn)
+        let Self { hosts, sockets, connections, now, drawn, sequence, leans, settled: _ } = self;
+        (now, sequence, drawn, leans) == (&other.now, &other.sequence, &other.drawn, &other.leans)
             && *sockets == other.sockets
             && *connections == other.connections
             && *hosts == other.hosts
@@ -144,6 +146,8 @@ impl<'w, 'a> Run<'w, 'a> {
             choices: choices.settled(state.settled.clone()),
             drawn: state.drawn.clone(),
             sequence: state.sequence,
+            began: state.sequence,
+            assumptions: state.leans.clone(),
             ..Env::default()
         };
         let outside = match sender {

@@ -10,7 +10,8 @@ use natpath_model::{Counter, Port, RuleRef, Snapshot};
 
 use crate::choice::Choices;
 use crate::conntrack::ConntrackTable;
-use crate::nat::Unreached;
+use crate::nat::{Older, Rival, Unreached};
+use crate::near_miss::NearMiss;
 use crate::time::Instant;
 use crate::trace::{Assumption, Drawn};
 use crate::xt::Memory;
@@ -131,12 +132,38 @@ pub(crate) struct Env {
     pub(crate) drawn: Vec<Drawn>,
     /// The number of entries confirmed so far, over all hosts.
     pub(crate) sequence: u64,
+    /// The number of entries confirmed before the flow.
+    pub(crate) began: u64,
     pub(crate) assumptions: BTreeSet<Assumption>,
+    pub(crate) noted: Noted,
+}
+
+/// What was noted of packets that are watched, beside their steps: the causes that findings name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Noted {
     /// The nat rules that were meant for a packet but not tried.
     pub(crate) unreached: Vec<Unreached>,
+    /// Entries from before the flow that decided otherwise than the rules would.
+    pub(crate) older: Vec<Older>,
+    /// Other nat chains that would have translated a packet otherwise.
+    pub(crate) rivals: Vec<Rival>,
+    /// The rules that nearly applied.
+    pub(crate) near_misses: Vec<NearMiss>,
 }
 
 impl Env {
+    /// A copy to ask a question with, which takes no notes along.
+    pub(crate) fn without_notes(&self) -> Self {
+        Self {
+            now: self.now,
+            choices: Choices::default(),
+            drawn: self.drawn.clone(),
+            sequence: self.sequence,
+            began: self.began,
+            ..Self::default()
+        }
+    }
+
     /// Draws a port from an interval: a known one if there is no choice.
     pub(crate) fn draw(&mut self, low: u16, high: u16) -> Port {
         if low == high {

@@ -49,6 +49,8 @@ pub struct Path {
     pub reply_hops: Vec<Hop>,
     /// Faults that show on this path.
     pub findings: Vec<Finding>,
+    /// What else explains the result.
+    pub hints: Vec<Hint>,
     /// What it leans on that no file says.
     pub assumptions: Vec<Assumption>,
     /// All ports that were drawn by then, by number.
@@ -681,6 +683,22 @@ pub struct Finding {
     /// What to do.
     pub help: String,
     /// The rules that have a part in it, the one that ran first.
+    pub rules: Vec<RuleRef>,
+    /// Text to apply, if there is a remedy that is sure.
+    pub fix: Option<String>,
+}
+
+/// Something that explains a result and is no fault with a code: a rule that nearly applied, a port of a
+/// bridge, a neighbour that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The host.
+    pub host: HostId,
+    /// One sentence without a full stop.
+    pub headline: String,
+    /// What to do.
+    pub help: String,
+    /// The rules that have a part in it.
     pub rules: Vec<RuleRef>,
     /// Text to apply, if there is a remedy that is sure.
     pub fix: Option<String>,

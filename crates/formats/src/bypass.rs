@@ -17,7 +17,8 @@ pub type Reader = fn(&str, &str) -> Read;
 /// What a reader gives.
 pub type Read = (Vec<Bypass>, Vec<Diagnostic>);
 
-/// Reads `ipvsadm -Sn`: its virtual services; where they lead to is not needed.
+/// Reads `ipvsadm -Sn`: its virtual services, and how many real servers each has; which these are is not
+/// needed.
 ///
 /// ```text
 /// -A -t 10.96.0.1:443 -s rr
@@ -25,6 +26,26 @@ pub type Read = (Vec<Bypass>, Vec<Diagnostic>);
 /// ```
 #[must_use]
 pub fn ipvs(text: &str, file_name: &str) -> Read {
+    let (mut found, diagnostics) = virtual_services(text, file_name);
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["-a" | "--add-server", _, end, ..] = words[..] else { continue };
+        let has_weight = !words.windows(2).any(|pair| matches!(pair, ["-w" | "--weight", "0"]));
+        let Some(of) = endpoint(end) else { continue };
+        let is_udp = matches!(words[1], "-u" | "--udp-service");
+        for bypass in &mut found {
+            if let BypassKind::VirtualService { protocol, address, port, servers } = &mut bypass.kind
+                && (*address, *port) == of
+                && (*protocol == Protocol::UDP) == is_udp
+            {
+                *servers += u32::from(has_weight);
+            }
+        }
+    }
+    (found, diagnostics)
+}
+
+fn virtual_services(text: &str, file_name: &str) -> Read {
     each_line(text, file_name, "give the output of `ipvsadm -Sn`", |line, words| {
         let kind = match words {
             [] | ["-a" | "--add-server", ..] => return Ok(None),
@@ -39,7 +60,7 @@ pub fn ipvs(text: &str, file_name: &str) -> Read {
                     other => return Err(format!("expected -t, -u or -f, found `{other}`")),
                 };
                 let (address, port) = endpoint(end).ok_or_else(|| format!("can't read `{end}`"))?;
-                BypassKind::VirtualService { protocol, address, port }
+                BypassKind::VirtualService { protocol, address, port, servers: 0 }
             }
             _ => return Err("expected -A or -a".to_owned()),
         };
@@ -197,15 +218,17 @@ mod tests {
     #[test]
     fn virtual_services_are_read() {
         let text = "-A -t 10.96.0.1:443 -s rr\n-a -t 10.96.0.1:443 -r 10.0.0.2:6443 -m -w 1\n\
-                    -A -u [fd00::a]:53 -s rr -p 10800\n-A -f 7 -s wlc\n";
-        let service = |protocol, address: &str, port| BypassKind::VirtualService {
+                    -a -t 10.96.0.1:443 -r 10.0.0.3:6443 -m -w 0\n-A -u [fd00::a]:53 -s rr -p 10800\n\
+                    -A -f 7 -s wlc\n";
+        let service = |protocol, address: &str, port, servers| BypassKind::VirtualService {
             protocol,
             address: address.parse().expect("an address"),
             port,
+            servers,
         };
         let expected = [
-            service(Protocol::TCP, "10.96.0.1", 443),
-            service(Protocol::UDP, "fd00::a", 53),
+            service(Protocol::TCP, "10.96.0.1", 443, 1),
+            service(Protocol::UDP, "fd00::a", 53, 0),
             BypassKind::VirtualMark(7),
         ];
         assert_eq!(kinds(ipvs(text, "ipvs")), expected);

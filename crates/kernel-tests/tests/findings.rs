@@ -1,4 +1,4 @@
-//! The findings of every scenario, held against a list that was read line by line: what the engine calls a
+//! The findings and hints of every scenario, held against a list that was read line by line: what the engine calls a
 //! fault must be one, and a faultless flow must have none.
 
 use std::fmt::Write as _;
@@ -26,19 +26,20 @@ fn findings_of_all_scenarios() {
             // A lone frame is no flow whose answer anybody waits for.
             let Action::Flow(_) = &step.action else { continue };
             for path in trace.iter().flat_map(|trace| &trace.paths) {
-                for finding in &path.findings {
-                    let host = &scenario.network.hosts[finding.host.0 as usize].name;
-                    let line = format!(
-                        "{name}: {}: {} on {host}: {}",
-                        step.text.trim(),
-                        finding.code,
-                        finding.headline
-                    );
-                    if !found.lines().any(|known| known == line) {
-                        writeln!(found, "{line}").expect("writing to a string");
-                        if let Some(fix) = &finding.fix {
-                            writeln!(found, "    {fix}").expect("writing to a string");
-                        }
+                let findings = path
+                    .findings
+                    .iter()
+                    .map(|finding| (finding.code, finding.host, &finding.headline, &finding.fix));
+                let hints = path.hints.iter().map(|hint| ("hint", hint.host, &hint.headline, &hint.fix));
+                for (code, host, headline, fix) in findings.chain(hints) {
+                    let host = &scenario.network.hosts[host.0 as usize].name;
+                    let line = format!("{name}: {}: {code} on {host}: {headline}", step.text.trim());
+                    if found.lines().any(|known| known == line) {
+                        continue;
+                    }
+                    writeln!(found, "{line}").expect("writing to a string");
+                    for command in fix.iter().flat_map(|fix| fix.lines()) {
+                        writeln!(found, "    {command}").expect("writing to a string");
                     }
                 }
             }

@@ -30,6 +30,8 @@ pub enum BypassKind {
         address: IpAddr,
         /// The port; 0 for all.
         port: u16,
+        /// The real servers that are given connections: those with a weight.
+        servers: u32,
     },
     /// A virtual service of IPVS for packets with a mark.
     VirtualMark(u32),

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use natpath_engine::trace::{
-    At, ChainEnd, Effect, End, Entry, Finding, FlowTrace, Header, Hop, HostId, NotReached, Outcome, Path,
-    PathResult, Place, RouteFound, RouteStep, Step,
+    At, ChainEnd, Effect, End, Entry, Finding, FlowTrace, Header, Hint, Hop, HostId, NotReached, Outcome,
+    Path, PathResult, Place, RouteFound, RouteStep, Step,
 };
 use natpath_model::{
     Backend, Chain, ChainId, ChainKind, ChainType, Counter, CtStates, Endpoint, Expr, Field, FileId, Flow,
@@ -130,9 +130,21 @@ pub(crate) fn path(end: End) -> Path {
         hops: Vec::new(),
         reply_hops: Vec::new(),
         findings: Vec::new(),
+        hints: Vec::new(),
         assumptions: Vec::new(),
         drawn: BTreeMap::new(),
         unrecorded: Vec::new(),
+    }
+}
+
+/// A hint about the second of two rules.
+pub(crate) fn hint() -> Hint {
+    Hint {
+        host: ROUTER,
+        headline: "the router explains it".into(),
+        help: "ask the router".into(),
+        rules: vec![rule(1)],
+        fix: None,
     }
 }
 

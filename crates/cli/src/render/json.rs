@@ -14,7 +14,7 @@ mod tests;
 
 use std::io;
 
-use natpath_engine::trace::{Broken, End, Entry, Finding, Hop, HostId, Path, Place, Reply};
+use natpath_engine::trace::{Broken, End, Entry, Finding, Hint, Hop, HostId, Path, Place, Reply};
 use natpath_model::{Network, RuleRef, Status, ZoneDirection};
 use serde::Serialize;
 
@@ -76,6 +76,7 @@ struct PathJson {
     hops: Vec<HopJson>,
     reply_hops: Vec<HopJson>,
     findings: Vec<FindingJson>,
+    hints: Vec<HintJson>,
     assumptions: Vec<String>,
 }
 
@@ -89,6 +90,7 @@ impl PathJson {
             hops,
             reply_hops,
             findings,
+            hints,
             assumptions,
             drawn: _,
             unrecorded: _,
@@ -109,6 +111,7 @@ impl PathJson {
             hops: HopJson::all(view, hops, verbose),
             reply_hops: HopJson::all(view, reply_hops, verbose),
             findings: findings.iter().map(|finding| FindingJson::new(view, finding)).collect(),
+            hints: hints.iter().map(|hint| HintJson::new(view, hint)).collect(),
             assumptions: assumptions.iter().map(ToString::to_string).collect(),
         }
     }
@@ -277,6 +280,28 @@ impl FindingJson {
             help: finding.help.clone(),
             rules: finding.rules.iter().filter_map(|at| RuleJson::new(view, host, *at)).collect(),
             fix: finding.fix.clone(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct HintJson {
+    host: String,
+    headline: String,
+    help: String,
+    rules: Vec<RuleJson>,
+    fix: Option<String>,
+}
+
+impl HintJson {
+    fn new(view: &View<'_>, hint: &Hint) -> Self {
+        let host = Place::Host(hint.host);
+        Self {
+            host: view.host_name(hint.host),
+            headline: hint.headline.clone(),
+            help: hint.help.clone(),
+            rules: hint.rules.iter().filter_map(|at| RuleJson::new(view, host, *at)).collect(),
+            fix: hint.fix.clone(),
         }
     }
 }

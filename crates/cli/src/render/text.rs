@@ -15,6 +15,8 @@ mod laps;
 mod lines;
 mod paths;
 mod phase;
+#[cfg(test)]
+mod problems;
 mod quiet;
 mod step;
 pub(crate) mod style;
@@ -27,7 +29,7 @@ mod wrap;
 
 use std::fmt::Write;
 
-use natpath_engine::trace::{Assumption, Broken, Hop, Path, Place};
+use natpath_engine::trace::{Broken, Hop, Path, Place};
 use natpath_model::Network;
 
 use self::laps::Laps;
@@ -208,15 +210,18 @@ fn judgement(out: &mut String, view: &View<'_>, verdict: &Verdict, width: Option
     for because in &verdict.because {
         say(label, bold, &broken(because));
     }
+    let mut first = true;
     for fix in &verdict.fix {
         match fix {
-            // A command stays on one line, to be copied.
-            Fix::Command(command) => say("FIX", bold, command),
+            // A command stays on one line, to be copied, below what it is for.
+            Fix::Command(command) => say(if first { "FIX" } else { "" }, bold, command),
             Fix::Advice(advice) => say("FIX", bold, &broken(advice)),
         }
+        first = false;
     }
-    let is_told = |assumption: &&Assumption| verdict.tone == Tone::Undecided && assumed::is_open(assumption);
-    let rest: Vec<_> = view.path.assumptions.iter().filter(|one| !is_told(one)).cloned().collect();
+    let assumptions = &view.path.assumptions;
+    let told = if verdict.tone == Tone::Undecided { assumed::open(assumptions) } else { Vec::new() };
+    let rest: Vec<_> = assumptions.iter().filter(|one| !told.contains(one)).cloned().collect();
     for assumption in assumed::lines(&rest, leaves_for_nobody(view)) {
         say("ASSUMED", dim, &dim(&broken(&assumption)));
     }

@@ -1,5 +1,6 @@
-//! Every directory of `examples/` is a network with a file `flows` and the answers expected for it, as text
-//! and as JSON. `NATPATH_BLESS=1 cargo test -p natpath examples` writes the answers anew.
+//! Every directory of `examples/`, and of `tests/data` what this machine's kernel can't be asked, is a network
+//! with a file `flows` and the answers expected for it, as text and as JSON.
+//! `NATPATH_BLESS=1 cargo test -p natpath examples` writes the answers anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,19 +31,26 @@ fn the_readme_shows_what_is_printed() {
     assert_eq!(shown, printed, "README.md is not up to date");
 }
 
-/// The directories under `examples/` that have flows, by name.
+/// The folders of networks, from the root of the repository.
+const FOLDERS: [&str; 2] = ["examples", "crates/cli/tests/data"];
+
+/// The directories there that have flows, by name, from the root of the repository.
 fn networks() -> Vec<PathBuf> {
-    let entries = fs::read_dir(root().join("examples")).into_iter().flatten().flatten();
-    let mut networks: Vec<_> =
-        entries.map(|entry| entry.path()).filter(|path| path.join("flows").is_file()).collect();
+    let of_folder = |folder: &&str| {
+        let folder = PathBuf::from(*folder);
+        let entries = fs::read_dir(root().join(&folder)).into_iter().flatten().flatten();
+        let paths = entries.map(move |entry| folder.join(entry.file_name()));
+        paths.filter(|path| root().join(path).join("flows").is_file()).collect::<Vec<_>>()
+    };
+    let mut networks: Vec<_> = FOLDERS.iter().flat_map(of_folder).collect();
     networks.sort();
     networks
 }
 
 /// What is wrong with the answers to one example.
 fn faults(network: &Path) -> Vec<String> {
-    let name = network.file_name().expect("a directory's name").to_string_lossy();
-    let words = format!("trace --net examples/{name} --flows examples/{name}/flows");
+    let name = network.display();
+    let words = format!("trace --net {name} --flows {name}/flows");
     let (text, json) = (natpath(&words), natpath(&format!("{words} --json")));
     if text.status == 2 {
         return vec![format!("{name}: {}", text.stderr)];
@@ -53,7 +61,7 @@ fn faults(network: &Path) -> Vec<String> {
         if ran.status != expected_status {
             faults.push(format!("{name}: status {} and not {expected_status}", ran.status));
         }
-        faults.extend(difference(&network.join(file), &ran.stdout));
+        faults.extend(difference(&root().join(network).join(file), &ran.stdout));
     }
     faults
 }

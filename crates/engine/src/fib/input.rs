@@ -134,19 +134,7 @@ impl<'a> Host<'a> {
             }
         }
         let in_name = self.link(link).name;
-        let from = out.or_else(|| self.loopback()).map_or(in_name, |link| self.link(link).name);
-        let valid_mark = self.either(Family::Ip4, link, "src_valid_mark", false);
-        let key = FlowKey {
-            dst: packet.src,
-            src: packet.dst,
-            in_interface: from,
-            out_interface: None,
-            mark: if valid_mark { mark } else { 0 },
-            tos: packet.tos,
-            protocol: packet.protocol(),
-            ports: packet.ports().map(|(src, dst)| (dst, src)),
-            uid: None,
-        };
+        let key = self.reverse_key(packet, mark, link, out);
         let strict = Err(InputError::Drop(Why::RpFilter));
         let Ok(back) = self.fib.lookup(&key) else {
             return if rp_filter == 0 { Ok(false) } else { strict };
@@ -171,6 +159,31 @@ impl<'a> Host<'a> {
             .fib
             .lookup(&by_link)
             .is_ok_and(|found| found.route.kind == RouteType::Unicast && near(&found)))
+    }
+
+    /// What the reverse path check asks for: the way of an answer, from the packet's destination as it is after
+    /// translation.
+    fn reverse_key(&self, packet: &Packet, mark: u32, link: LinkId, out: Option<LinkId>) -> FlowKey {
+        let from = out.or_else(|| self.loopback()).unwrap_or(link);
+        let valid_mark = self.either(Family::Ip4, link, "src_valid_mark", false);
+        FlowKey {
+            dst: packet.src,
+            src: packet.dst,
+            in_interface: self.link(from).name,
+            out_interface: None,
+            mark: if valid_mark { mark } else { 0 },
+            tos: packet.tos,
+            protocol: packet.protocol(),
+            ports: packet.ports().map(|(src, dst)| (dst, src)),
+            uid: None,
+        }
+    }
+
+    /// The way back that the reverse path check found for a packet without a mark.
+    pub(crate) fn way_back(&self, packet: &Packet, link: LinkId) -> Option<Found<'a>> {
+        let found = self.fib.lookup(&self.input_key(packet, 0, link)).ok();
+        let out = found.and_then(|found| found.next_hop?.link).and_then(|name| self.link_named(name));
+        self.fib.lookup(&self.reverse_key(packet, 0, link, out)).ok()
     }
 
     /// Whether table local holds routes that the kernel did not make for its own addresses.

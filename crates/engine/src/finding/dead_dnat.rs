@@ -3,13 +3,13 @@
 
 use natpath_model::{Expr, Field, Manip, Match, RuleRef};
 
-use super::{Evidence, shown};
+use super::{Evidence, rule_text, shown};
 use crate::nat::Unreached;
 use crate::trace::{Finding, Header, NotReached};
 
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
-    for unreached in &evidence.run.env.unreached {
+    for unreached in &evidence.run.env.noted.unreached {
         let (NotReached::TranslatedBy(first), Some(meant)) = (unreached.why, unreached.meant) else {
             continue;
         };
@@ -35,15 +35,12 @@ fn finding(evidence: &Evidence<'_, '_>, unreached: &Unreached, first: RuleRef, m
          a connection's destination once",
         shown(at, Manip::Dst)
     );
-    if *by_chance {
-        return Finding {
-            code: "dead-dnat",
-            host: *host,
-            headline,
-            help: format!("let {ran} choose among the final targets itself, {target} being one of them"),
-            rules: vec![first, *second],
-            fix: None,
-        };
+    let marks = unreached.meanings.iter().any(|meaning| meaning.mark.0 != 0);
+    if *by_chance || marks {
+        let fix = courses(evidence, unreached, first);
+        let help = format!("let {ran} choose among the final targets itself, {target} being one of them");
+        let rules = vec![first, *second];
+        return Finding { code: "dead-dnat", host: *host, headline, help, rules, fix };
     }
     Finding {
         code: "dead-dnat",
@@ -53,6 +50,36 @@ fn finding(evidence: &Evidence<'_, '_>, unreached: &Unreached, first: RuleRef, m
         rules: vec![first, *second],
         fix: Some(fix(evidence, unreached, first, meant)),
     }
+}
+
+/// Commands that have rules before the first do what all of them together were meant to do: one for each
+/// target that chance could choose, and before them the mark that the rules on the way would have set.
+fn courses(evidence: &Evidence<'_, '_>, unreached: &Unreached, first: RuleRef) -> Option<String> {
+    let meanings = &unreached.meanings;
+    let mark = meanings.first()?.mark;
+    if meanings.iter().any(|meaning| meaning.mark != mark) {
+        return None;
+    }
+    let asked = rule_text::conditions(&unreached.before, &[Manip::Dst], Some(Manip::Dst));
+    let mut rules: Vec<String> = Vec::new();
+    if mark.0 != 0 {
+        rules.push(format!("{asked} -j MARK --set-xmark {:#x}/{:#x}", mark.1, mark.0));
+    }
+    let mut left = 1.0;
+    for (index, meaning) in meanings.iter().enumerate() {
+        let share = meaning.probability / left;
+        left -= meaning.probability;
+        let chance = if index + 1 < meanings.len() {
+            format!(" -m statistic --mode random --probability {share:.10}")
+        } else {
+            String::new()
+        };
+        rules.push(format!("{asked}{chance} -j DNAT --to-destination {}", target(&meaning.to)));
+    }
+    let places = (first.rule..).map(|rule| RuleRef { rule, ..first });
+    let commands: Option<Vec<_>> =
+        places.zip(&rules).map(|(at, rule)| evidence.command(unreached.host, at, "-I", rule)).collect();
+    Some(commands?.join("\n"))
 }
 
 /// One command that makes the first rule do what the two together were meant to do.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use natpath_model::{InterfaceName, Manip};
 
 use super::{Evidence, shown};
-use crate::trace::{Finding, Outcome, Why};
+use crate::trace::{Finding, Outcome, Place, Why};
 
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
     let end = &evidence.run.result.end;
@@ -16,7 +16,8 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
     let is_loopback = |address: IpAddr| matches!(address, IpAddr::V4(v4) if v4.is_loopback());
     let translation = evidence.translations(Manip::Dst).pop()?;
     let (to, from) = (translation.after.dst.address, end.header.src.address);
-    if !refused || !(is_loopback(to) || is_loopback(from)) {
+    // Elsewhere a source of 127/8 is refused for having left its host at all.
+    if !refused || end.at.host != Place::Host(translation.host) || !(is_loopback(to) || is_loopback(from)) {
         return None;
     }
     let target = shown(&translation.after, Manip::Dst);

@@ -2,32 +2,28 @@
 //! the packets ended, and the nat rules that were meant for a packet but not tried.
 
 mod dead_dnat;
+mod evidence;
 mod forward_dropped;
 mod localnet;
 mod nat_loop;
+mod no_backend;
 mod not_for_local;
 mod not_masqueraded;
 mod reply_bypasses;
 mod rp_filter;
+pub(crate) mod rule_text;
+mod stale_conntrack;
+mod taken;
 mod untracked;
 mod virtual_target;
 
 use std::net::IpAddr;
 
-use natpath_model::{Hook, InterfaceName, Manip, RuleRef};
+use natpath_model::{InterfaceName, Manip, Rule, Statement, Verdict};
 
-use crate::flow::FlowRun;
-use crate::nat::Unreached;
-use crate::run::{Journey, Sender};
-use crate::trace::{Effect, Finding, Header, Hop, HostId, Outcome, PathResult, Place, Step};
-use crate::world::World;
-
-/// What a finder looks at.
-pub(crate) struct Evidence<'e, 'a> {
-    pub(crate) world: &'e World<'a>,
-    pub(crate) sender: Sender,
-    pub(crate) run: &'e FlowRun,
-}
+pub(crate) use self::evidence::Evidence;
+use self::evidence::Translation;
+use crate::trace::{Finding, Header, Outcome, PathResult};
 
 /// All faults of a path, in the order of the contract's table.
 pub(crate) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
@@ -41,6 +37,9 @@ pub(crate) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     found.extend(localnet::find(evidence));
     found.extend(rp_filter::find(evidence));
     found.extend(nat_loop::find(evidence));
+    found.extend(no_backend::find(evidence));
+    found.extend(taken::find(evidence));
+    found.extend(stale_conntrack::find(evidence));
     found.extend(untracked::find(evidence));
     found.extend(not_for_local::find(evidence));
     found
@@ -54,93 +53,17 @@ pub(crate) fn unmakes(result: &PathResult, findings: &[Finding]) -> bool {
             .any(|finding| matches!(finding.code, "dead-dnat" | "virtual-target" | "not-masqueraded"))
 }
 
-/// A translation that a rule set up on a recorded host.
-pub(crate) struct Translation {
-    pub(crate) host: HostId,
-    pub(crate) hook: Hook,
-    pub(crate) rule: RuleRef,
-    pub(crate) after: Header,
-}
-
-impl<'e, 'a> Evidence<'e, 'a> {
-    /// The first packet's journey.
-    fn first(&self) -> &'e Journey {
-        &self.run.journeys[0]
-    }
-
-    /// The hops of the first packet on recorded hosts.
-    fn hops(&self) -> impl Iterator<Item = (HostId, &'e Hop)> {
-        recorded(&self.first().hops)
-    }
-
-    /// The translations of one side that rules set up for the first packet, in order.
-    fn translations(&self, manip: Manip) -> Vec<Translation> {
-        let mut found = Vec::new();
-        for (host, hop) in self.hops() {
-            for step in &hop.steps {
-                if let Step::Rule { hook, rule, effect, after, .. } = step
-                    && is_nat(*effect)
-                    && hook.manip() == Some(manip)
-                {
-                    let (hook, rule, after) = (*hook, *rule, *after);
-                    found.push(Translation { host, hook, rule, after });
-                }
-            }
-        }
-        found
-    }
-
-    /// Whether the host translated the packet after all when it came by again, as a connection of its own.
-    fn translated_again(&self, unreached: &Unreached) -> bool {
-        self.hops().filter(|(at, _)| *at == unreached.host).flat_map(|(_, hop)| &hop.steps).any(|step| {
-            matches!(step, Step::Rule { hook, effect, before, .. }
-                if is_nat(*effect) && hook.manip() == Some(Manip::Dst) && before.dst == unreached.at.dst)
-        })
-    }
-
-    fn name(&self, host: HostId) -> &'a str {
-        &self.world.host(host).snapshot.name
-    }
-
-    /// How a reader finds a rule: `iptables-save:12`.
-    fn place(&self, host: HostId, rule: RuleRef) -> String {
-        let snapshot = self.world.host(host).snapshot;
-        let origin = &snapshot.ruleset.rule(rule).origin;
-        let file = snapshot.files.get(usize::from(origin.file.0));
-        format!("{}:{}", file.map_or("?", |file| file.name.as_str()), origin.line)
-    }
-
-    /// A rule's own text.
-    fn text(&self, host: HostId, rule: RuleRef) -> &'a str {
-        let snapshot = self.world.host(host).snapshot;
-        snapshot.text(&snapshot.ruleset.rule(rule).origin)
-    }
-
-    /// The program that loads a table's rules: the one whose dump they were read from.
-    fn program(&self, host: HostId, table: u32) -> String {
-        let snapshot = self.world.host(host).snapshot;
-        let table = &snapshot.ruleset.tables[table as usize];
-        let file =
-            table.chains.first().and_then(|chain| snapshot.files.get(usize::from(chain.origin.file.0)));
-        let name = file.map_or("iptables-save", |file| file.name.as_str());
-        name.strip_suffix("-save").unwrap_or("iptables").to_owned()
-    }
-}
-
-/// The hops on recorded hosts.
-fn recorded(hops: &[Hop]) -> impl Iterator<Item = (HostId, &Hop)> {
-    hops.iter().filter_map(|hop| match hop.host {
-        Place::Host(id) => Some((id, hop)),
-        Place::Assumed(_) => None,
+/// Whether a rule lets packets pass or stops them; `None` for one that does neither.
+pub(crate) fn passes(rule: &Rule) -> Option<bool> {
+    rule.statements.iter().find_map(|statement| match statement {
+        Statement::Verdict(Verdict::Accept) => Some(true),
+        Statement::Verdict(Verdict::Drop) | Statement::Reject(_) => Some(false),
+        _ => None,
     })
 }
 
-fn is_nat(effect: Effect) -> bool {
-    matches!(effect, Effect::Dnat | Effect::Snat | Effect::Masquerade | Effect::Redirect | Effect::Netmap)
-}
-
 /// An address with its port, where the protocol has one.
-fn shown(header: &Header, manip: Manip) -> String {
+pub(crate) fn shown(header: &Header, manip: Manip) -> String {
     let end = match manip {
         Manip::Src => header.src,
         Manip::Dst => header.dst,

@@ -8,7 +8,7 @@ use crate::trace::{Finding, NotReached, Outcome};
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     found.extend(routing(evidence));
-    for unreached in &evidence.run.env.unreached {
+    for unreached in &evidence.run.env.noted.unreached {
         let (NotReached::TranslatedBy(first), None) = (unreached.why, unreached.meant) else { continue };
         if evidence.translated_again(unreached) {
             continue;

@@ -11,7 +11,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
         return None;
     }
     let unreached =
-        evidence.run.env.unreached.iter().find(|unreached| unreached.why == NotReached::MadeHere)?;
+        evidence.run.env.noted.unreached.iter().find(|unreached| unreached.why == NotReached::MadeHere)?;
     let (host, rule) = (unreached.host, unreached.second);
     let name = evidence.name(host);
     let place = evidence.place(host, rule);

@@ -1,10 +1,12 @@
 //! `rp-filter`: the reverse path check drops the packet or its answer (fib_frontend.c,
-//! `fib_validate_source`).
+//! `fib_validate_source`). It comes after PREROUTING, so it asks for the way back from the destination as it
+//! is translated.
 
-use natpath_model::{Family, Manip};
+use natpath_model::{Family, InterfaceName, Manip, table_id};
 
-use super::{Evidence, on, shown};
-use crate::trace::{Finding, Outcome, Place, Why};
+use super::{Evidence, on};
+use crate::packet::Packet;
+use crate::trace::{End, Finding, HostId, Outcome, Place, Why};
 
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
     let result = &evidence.run.result;
@@ -21,17 +23,19 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
     let interface = end.at.interface?;
     let link = evidence.world.host(host).link_named(interface)?;
     let strict = evidence.world.host(host).greater(Family::Ip4, link, "rp_filter") == 1;
-    let src = shown(&end.header, Manip::Src);
+    let src = end.header.src.address;
     let why = if strict {
-        format!("the route back to {} does not leave by it (rp_filter is 1, strict)", end.header.src.address)
+        let other = way_back(evidence, host, interface, end);
+        format!("{other}, and rp_filter is 1, strict")
     } else {
-        format!("there is no route back to {} (rp_filter is 2, loose)", end.header.src.address)
+        format!("there is no route back to {src} (rp_filter is 2, loose)")
     };
     let (help, fix) = if strict {
         let name = interface.to_string().replace('.', "/");
-        let help = "use loose mode, or add the route; the greater of conf.all and the interface's value counts, and \
-                    marks count only with src_valid_mark"
-            .to_owned();
+        let help = format!(
+            "use loose mode, or have answers to {src} leave by {interface}: the greater of conf.all and the \
+             interface's value counts, and marks count only with src_valid_mark"
+        );
         (help, Some(format!("sysctl -w net.ipv4.conf.{name}.rp_filter=2")))
     } else {
         ("add a route to the source".to_owned(), None)
@@ -47,4 +51,34 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
         rules: Vec::new(),
         fix,
     })
+}
+
+/// The way back that was found, and for what it was asked.
+fn way_back(evidence: &Evidence<'_, '_>, host: HostId, interface: InterfaceName, end: &End) -> String {
+    let (src, dst) = (end.header.src.address, end.header.dst.address);
+    let translated = evidence
+        .translations(Manip::Dst)
+        .iter()
+        .any(|translation| translation.host == host && translation.after.dst.address == dst);
+    let from = if translated { format!("{dst}, the translated destination,") } else { dst.to_string() };
+    let world_host = evidence.world.host(host);
+    let packet = packet_of(evidence, end);
+    let found = packet.zip(world_host.link_named(interface));
+    let found = found.and_then(|(packet, link)| world_host.way_back(packet, link));
+    let by = found.and_then(|found| Some((found.next_hop?.link?, found)));
+    match by {
+        Some((other, found)) if other != interface => {
+            let table = match found.route.table {
+                table_id::MAIN => "main".to_owned(),
+                table => table.to_string(),
+            };
+            format!("the way back from {from} to {src} is by {other} (ip rule {}, table {table})", found.rule)
+        }
+        _ => format!("the way back from {from} to {src} is not by {interface}"),
+    }
+}
+
+fn packet_of<'e>(evidence: &Evidence<'e, '_>, end: &End) -> Option<&'e Packet> {
+    let journeys = &evidence.run.journeys;
+    journeys.iter().find(|journey| journey.end.as_ref() == Some(end)).map(|journey| &journey.packet)
 }

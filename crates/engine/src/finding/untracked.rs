@@ -1,17 +1,20 @@
 //! `untracked`: NOTRACK on a path that a NAT rule needs. NAT is tied to conntrack entries; a packet without
 //! one meets no nat rule (nf_nat_core.c, `nf_nat_inet_fn`).
 
-use natpath_model::RuleRef;
+use natpath_model::Bind;
 
 use super::Evidence;
-use crate::trace::{Effect, Finding, HostId, NotReached, Step};
+use crate::trace::{Finding, NotReached, Place};
 
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
+    if is_meant_for_a_program(evidence) {
+        return found;
+    }
     for unreached in
-        evidence.run.env.unreached.iter().filter(|unreached| unreached.why == NotReached::NotTracked)
+        evidence.run.env.noted.unreached.iter().filter(|unreached| unreached.why == NotReached::NotTracked)
     {
-        let exempting = exempting_rule(evidence, unreached.host);
+        let exempting = evidence.exempting_rule(unreached.host);
         let by = exempting
             .map_or_else(String::new, |rule| format!(" by {}", evidence.place(unreached.host, rule)));
         let finding = Finding {
@@ -32,14 +35,17 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     found
 }
 
-fn exempting_rule(evidence: &Evidence<'_, '_>, host: HostId) -> Option<RuleRef> {
-    evidence.run.journeys.iter().flat_map(|journey| super::recorded(&journey.hops)).find_map(|(at, hop)| {
-        let steps = hop.steps.iter().filter(|_| at == host);
-        steps
-            .filter_map(|step| match step {
-                Step::Rule { rule, effect: Effect::Notrack, .. } => Some(*rule),
-                _ => None,
-            })
-            .next()
-    })
+/// Whether a program took the packet that listens on just the address it was sent to: it is exempt to get there
+/// (NodeLocal DNSCache).
+fn is_meant_for_a_program(evidence: &Evidence<'_, '_>) -> bool {
+    let end = &evidence.run.result.end;
+    let Place::Host(host) = end.at.host else { return false };
+    let asked = evidence.first().sent;
+    evidence.run.result.works
+        && end.header == asked
+        && evidence.world.host(host).snapshot.sockets.iter().any(|socket| {
+            socket.protocol == asked.protocol
+                && socket.bind == Bind::Address(asked.dst.address)
+                && socket.port == asked.dst.port.value
+        })
 }

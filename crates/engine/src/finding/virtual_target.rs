@@ -6,7 +6,6 @@ use natpath_model::{Hook, Manip, RuleRef};
 use super::{Evidence, Translation, shown};
 use crate::pass::Pass;
 use crate::skb::Skb;
-use crate::state::Env;
 use crate::trace::{Finding, HostId, Outcome};
 
 pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
@@ -50,8 +49,7 @@ fn maker(evidence: &Evidence<'_, '_>, translation: &Translation) -> Option<(Host
                 continue;
             }
             let mut state = evidence.run.state.hosts[host.id.0 as usize].clone();
-            let mut env = Env { now: evidence.run.env.now, ..Env::default() };
-            env.drawn.clone_from(&evidence.run.env.drawn);
+            let mut env = evidence.run.env.without_notes();
             let mut unwatched = ();
             let pass = Pass::new(host, &mut state, &mut env, &mut unwatched);
             if let Some(second) = pass.what_if(hook, &Skb::new(packet))

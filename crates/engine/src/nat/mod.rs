@@ -10,9 +10,13 @@
 
 mod address;
 mod icmp;
+mod older;
+mod rival;
 mod unique_tuple;
 mod what_if;
 
+pub(crate) use older::Older;
+pub(crate) use rival::Rival;
 pub(crate) use what_if::Unreached;
 
 use natpath_model::{Direction, Hook, Manip, Nat, NatRange, RuleRef, Status};
@@ -59,8 +63,13 @@ impl<O: Observer> Pass<'_, '_, O> {
         // 3) Write it into the packet.
         let came = *skb;
         self.write(hook, manip, skb, id, direction, by);
-        if O::WATCHES && by.is_none() && info == CtInfo::New && direction == Direction::Original {
-            self.show_decided(hook, manip, &came, skb, id);
+        if O::WATCHES && by.is_none() && direction == Direction::Original {
+            if manip == Manip::Dst {
+                self.note_older(hook, &came, id);
+            }
+            if info == CtInfo::New {
+                self.show_decided(hook, manip, &came, skb, id);
+            }
         }
         ChainVerdict::Accept
     }
@@ -207,14 +216,15 @@ impl<O: Observer> Pass<'_, '_, O> {
             skb.packet.rewrite(manip, to);
         }
         let after = skb.packet.header();
+        let undone = direction == Direction::Reply;
         match by {
             Some(Some(rule)) => self.show_translation(hook, rule, skb, before, after),
-            Some(None) if before != after => self.observer.step(|| Step::PortChanged { hook, before, after }),
-            None if before != after => {
-                let undone = direction == Direction::Reply;
+            _ if before == after => {}
+            // The null binding of an entry's own first packet.
+            Some(None) if !undone => self.observer.step(|| Step::PortChanged { hook, before, after }),
+            Some(None) | None => {
                 self.observer.step(|| Step::Translated { hook, manip, undone, before, after });
             }
-            Some(None) | None => {}
         }
     }
 
@@ -252,9 +262,11 @@ impl<O: Observer> Pass<'_, '_, O> {
             Some(Nat::Dnat(_)) | None => Effect::Dnat,
         };
         self.observer.take(Step::Rule { hook, rule, effect, before, after });
-        if hook.manip() == Some(Manip::Dst)
-            && let Some(second) = self.find_unreached(hook, skb, before, rule)
-        {
+        if hook.manip() != Some(Manip::Dst) {
+            return;
+        }
+        self.note_rival(hook, skb, before, rule);
+        if let Some(second) = self.find_unreached(hook, skb, before, rule) {
             let why = NotReached::TranslatedBy(rule);
             self.observer.take(Step::NotReached { hook, rule: second, why });
         }

@@ -8,6 +8,7 @@ use natpath_model::{Direction, Field, Hook, Manip, Match, RuleRef, Status};
 use crate::chain::ChainVerdict;
 use crate::choice::Choices;
 use crate::conntrack::{ConntrackEntry, CtInfo, Tracked};
+use crate::host::ChainAt;
 use crate::matching::Applies;
 use crate::pass::{Observer, Pass};
 use crate::skb::Skb;
@@ -16,9 +17,11 @@ use crate::trace::{Header, HostId, NotReached, Step};
 
 /// The most translations that one destination may be meant to have.
 const MAX_PASSES: usize = 8;
+/// The most courses of chance that are followed; a reader would not read more endpoints either.
+const MAX_COURSES: usize = 64;
 
 /// A translation that does not take place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WhatIf {
     /// The rule that would make it.
     pub(crate) rule: RuleRef,
@@ -26,6 +29,17 @@ pub(crate) struct WhatIf {
     pub(crate) way: Vec<RuleRef>,
     /// The header it would give.
     pub(crate) after: Header,
+    /// The mark that the packet would have then.
+    pub(crate) mark: u32,
+}
+
+/// Where rules together meant a packet to go, in one course of chance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Meaning {
+    pub(crate) probability: f64,
+    pub(crate) to: Header,
+    /// The bits of the mark that the rules on the way would have changed, and what to.
+    pub(crate) mark: (u32, u32),
 }
 
 /// A nat rule that was meant for a packet but was not tried.
@@ -40,8 +54,11 @@ pub(crate) struct Unreached {
     pub(crate) before: Header,
     /// The packet as it was when the rule would have applied.
     pub(crate) at: Header,
-    /// Where the rules together meant it to go; `None` if they lead back to where they began.
+    /// Where the rules together meant it to go, the first course of chance alone; `None` if they lead back to
+    /// where they began.
     pub(crate) meant: Option<Header>,
+    /// Every course of chance; empty if one leads back to where it began, or if there are too many.
+    pub(crate) meanings: Vec<Meaning>,
     /// Whether some of the rules that lead there leave it to chance.
     pub(crate) by_chance: bool,
 }
@@ -77,33 +94,70 @@ impl<O: Observer> Pass<'_, '_, O> {
 
     fn note(&mut self, hook: Hook, why: NotReached, second: &WhatIf, before: Header, skb: &Skb) {
         let at = skb.packet.header();
-        let (meant, by_chance) = self.follow_meaning(hook, skb, second, before);
-        let host = self.host.id;
-        self.env.unreached.push(Unreached { host, why, second: second.rule, before, at, meant, by_chance });
+        let (meant, by_chance, _) = self.follow_meaning(hook, skb, before, Choices::hopeful());
+        let meanings = self.meanings(hook, skb, before);
+        let unreached = Unreached {
+            host: self.host.id,
+            why,
+            second: second.rule,
+            before,
+            at,
+            meant: meant.map(|meant| meant.to),
+            meanings,
+            by_chance,
+        };
+        self.env.noted.unreached.push(unreached);
     }
 
-    /// Asks again and again until no rule maps.
+    /// Follows every course of chance to where the rules meant a packet to go.
+    fn meanings(&self, hook: Hook, skb: &Skb, before: Header) -> Vec<Meaning> {
+        let mut found: Vec<Meaning> = Vec::new();
+        let mut script = Some(Vec::new());
+        for _ in 0..MAX_COURSES {
+            let Some(picks) = script else { return found };
+            let (meant, _, choices) = self.follow_meaning(hook, skb, before, Choices::possible(picks));
+            let Some(meant) = meant else { return Vec::new() };
+            match found.iter_mut().find(|known| (known.to, known.mark) == (meant.to, meant.mark)) {
+                Some(known) => known.probability += meant.probability,
+                None => found.push(meant),
+            }
+            script = choices.following();
+        }
+        Vec::new()
+    }
+
+    /// Asks again and again until no rule maps. Also says whether chance had a say.
     fn follow_meaning(
         &self,
         hook: Hook,
         skb: &Skb,
-        second: &WhatIf,
         before: Header,
-    ) -> (Option<Header>, bool) {
-        let mut skb = *skb;
-        let mut seen = vec![before.dst, skb.packet.header().dst];
-        let mut next = Some(second.clone());
+        mut choices: Choices,
+    ) -> (Option<Meaning>, bool, Choices) {
+        let chains = self.host.nat_chains(skb.packet.family(), hook, || true);
+        let (mut skb, mark) = (*skb, skb.mark);
+        let mut seen = vec![before.dst];
         let mut by_chance = false;
-        while let Some(step) = next {
+        loop {
+            seen.push(skb.packet.header().dst);
+            let (next, after) = self.would(hook, &skb, &chains, choices);
+            choices = after;
+            let Some(step) = next.filter(|step| step.after.dst != skb.packet.header().dst) else {
+                let changed = mark ^ skb.mark;
+                let meaning = Meaning {
+                    probability: choices.probability(),
+                    to: skb.packet.header(),
+                    mark: (changed, skb.mark & changed),
+                };
+                return (Some(meaning), by_chance, choices);
+            };
             by_chance |= step.way.iter().any(|rule| self.is_left_to_chance(*rule));
             if seen.contains(&step.after.dst) || seen.len() > MAX_PASSES {
-                return (None, by_chance);
+                return (None, by_chance, choices);
             }
-            seen.push(step.after.dst);
             skb.packet.rewrite(Manip::Dst, step.after.dst);
-            next = self.what_if(hook, &skb).filter(|again| again.after.dst != step.after.dst);
+            skb.mark = step.mark;
         }
-        (Some(skb.packet.header()), by_chance)
     }
 
     fn is_left_to_chance(&self, rule: RuleRef) -> bool {
@@ -123,7 +177,7 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// Whether a packet satisfies the conditions of all these rules, chance allowing.
     fn all_apply(&self, rules: &[RuleRef], skb: &Skb) -> bool {
         let mut state = self.state.clone();
-        let mut env = Env { choices: Choices::hopeful(), ..self.env.clone() };
+        let mut env = Env { choices: Choices::hopeful(), ..self.env.without_notes() };
         let mut unwatched = ();
         let mut pass = Pass::new(self.host, &mut state, &mut env, &mut unwatched);
         rules.iter().all(|at| pass.applies(skb, *at, self.host.snapshot.ruleset.rule(*at)) == Applies::Yes)
@@ -132,33 +186,61 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// Runs the nat chains of a hook over a packet as if it began a connection. Nothing that happens here
     /// is kept: counters, marks and entries are those of a copy.
     pub(crate) fn what_if(&self, hook: Hook, skb: &Skb) -> Option<WhatIf> {
-        let manip = hook.manip()?;
-        let tuple = skb.packet.tuple()?;
-        let mut state = self.state.clone();
-        let id = state.conntrack.insert_unconfirmed(ConntrackEntry::untranslated(tuple, self.env.now)?);
-        let mut skb = *skb;
-        skb.tracked = Tracked::Entry { id, direction: Direction::Original, info: CtInfo::New };
-        let mut env = Env { choices: Choices::hopeful(), ..self.env.clone() };
-        let mut steps: Vec<Step> = Vec::new();
-        let mut pass = Pass::new(self.host, &mut state, &mut env, &mut steps);
-        for at in self.host.nat_chains(skb.packet.family(), hook, || true) {
-            let verdict = pass.run_chain(hook, at, &mut skb);
-            let entry = pass.state.conntrack.entry(id);
-            if entry.decided(manip) {
-                let rule = entry.translator(manip)?;
-                // A side that was decided without a change of tuple was given its own address.
-                let after = if entry.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0)) {
-                    Header::from(entry.reply.invert()?)
-                } else {
-                    skb.packet.header()
-                };
-                return Some(WhatIf { rule, way: way_to(rule, pass.observer), after });
+        let chains = self.host.nat_chains(skb.packet.family(), hook, || true);
+        self.would(hook, skb, &chains, Choices::hopeful()).0
+    }
+
+    /// The same for every course of chance, over these chains; `None` where there are too many.
+    pub(crate) fn what_ifs(&self, hook: Hook, skb: &Skb, chains: &[ChainAt]) -> Option<Vec<Option<WhatIf>>> {
+        let mut found: Vec<Option<WhatIf>> = Vec::new();
+        let mut script = Some(Vec::new());
+        for _ in 0..MAX_COURSES {
+            let Some(picks) = script else { return Some(found) };
+            let (result, choices) = self.would(hook, skb, chains, Choices::possible(picks));
+            if !found.contains(&result) {
+                found.push(result);
             }
-            if let ChainVerdict::End(_) = verdict {
-                return None;
-            }
+            script = choices.following();
         }
         None
+    }
+
+    fn would(
+        &self,
+        hook: Hook,
+        skb: &Skb,
+        chains: &[ChainAt],
+        choices: Choices,
+    ) -> (Option<WhatIf>, Choices) {
+        let begun = skb.packet.tuple().and_then(|tuple| ConntrackEntry::untranslated(tuple, self.env.now));
+        let (Some(manip), Some(entry)) = (hook.manip(), begun) else { return (None, choices) };
+        let mut state = self.state.clone();
+        let id = state.conntrack.insert_unconfirmed(entry);
+        let mut skb = *skb;
+        skb.tracked = Tracked::Entry { id, direction: Direction::Original, info: CtInfo::New };
+        let mut env = Env { choices, ..self.env.without_notes() };
+        let mut steps: Vec<Step> = Vec::new();
+        let mut found = None;
+        let mut pass = Pass::new(self.host, &mut state, &mut env, &mut steps);
+        for at in chains {
+            let verdict = pass.run_chain(hook, *at, &mut skb);
+            let entry = pass.state.conntrack.entry(id);
+            if entry.decided(manip) {
+                // A side that was decided without a change of tuple was given its own address.
+                let is_changed = entry.status.intersects(Status(Status::SRC_NAT.0 | Status::DST_NAT.0));
+                let reply = entry.reply.invert().filter(|_| is_changed);
+                let after = reply.map_or(skb.packet.header(), Header::from);
+                found = entry.translator(manip).map(|rule| {
+                    let way = way_to(rule, pass.observer);
+                    WhatIf { rule, way, after, mark: skb.mark }
+                });
+                break;
+            }
+            if let ChainVerdict::End(_) = verdict {
+                break;
+            }
+        }
+        (found, env.choices)
     }
 }
 

@@ -4,6 +4,7 @@ use super::{History, MAX_HISTORIES, Session};
 use crate::explore::Leaf;
 use crate::finding::{self, Evidence};
 use crate::flow::{self, Start};
+use crate::hint;
 use crate::trace::{Assumption, FlowTrace, Path, PathResult};
 
 impl Session<'_> {
@@ -59,11 +60,12 @@ impl Session<'_> {
             assumptions.push(Assumption::HistoriesCut { kept: MAX_HISTORIES });
         }
         // What a server sends first on its own is no question whose answer could go astray.
-        let findings = if start.act.is_by_client() {
-            finding::find(&Evidence { world: &self.world, sender: start.sender, run })
-        } else {
-            Vec::new()
-        };
+        let (mut findings, mut hints) = (Vec::new(), Vec::new());
+        if start.act.is_by_client() {
+            let evidence = Evidence { world: &self.world, sender: start.sender, run };
+            findings = finding::find(&evidence);
+            hints = hint::find(&evidence, &findings);
+        }
         let mut result = run.result.clone();
         let mut reply_hops = run.reply.map(|reply| run.journeys[reply].hops.clone()).unwrap_or_default();
         if finding::unmakes(&result, &findings) {
@@ -81,6 +83,7 @@ impl Session<'_> {
             hops: run.journeys[0].hops.clone(),
             reply_hops,
             findings,
+            hints,
             assumptions,
             drawn: flow::all_drawn(&run.env.drawn),
             unrecorded: run.unrecorded.clone(),

@@ -44,6 +44,8 @@ pub(super) const SIGNATURE: Signature = Signature {
         p("DOCKER * -j DNAT *", "published container port"),
         p("DOCKER -i * -j RETURN", "containers on $1 go straight"),
         p("DOCKER ! -i * -o * -j DROP", "unpublished ports are closed"),
+        p("PREROUTING -d * ! -i docker0 -j DROP", "protection of containers from direct access"),
+        p("PREROUTING -d * ! -i br-############ -j DROP", "protection of containers from direct access"),
         p("POSTROUTING -s * ! -o docker0 -j MASQUERADE", "masquerading of containers on docker0"),
         p("POSTROUTING -s * ! -o br-############ -j MASQUERADE", "masquerading of a container network"),
         p("POSTROUTING -o docker0 * -j MASQUERADE", "host's own traffic to containers"),

@@ -84,10 +84,16 @@ fn a_double_dnat_follows_the_contract() {
                 "rules": [rule(first, 3), rule(second, 4)],
                 "fix": "-A PREROUTING -d 198.51.100.1/32 -j DNAT --to-destination 10.244.1.5:8080",
             }],
+            "hints": [{
+                "host": "router", "headline": "the router explains it", "help": "ask the router",
+                "rules": [rule(second, 4)], "fix": null,
+            }],
             "assumptions": [],
         }],
     }]});
-    let found = document(double_dnat());
+    let mut traced = double_dnat();
+    traced.trace.paths[0].hints = vec![fixture::hint()];
+    let found = document(traced);
     assert_eq!(found, expected, "\n{found:#}");
 }
 

@@ -35,9 +35,18 @@ pub(crate) fn lines(assumptions: &[Assumption], nobody_answers: bool) -> Vec<Str
     lines.into_iter().map(|(hosts, text)| of_hosts(&hosts, text)).collect()
 }
 
-/// Whether it is a construct that the result depends on: no assumption, but what the verdict is about.
-pub(crate) fn is_open(assumption: &Assumption) -> bool {
-    matches!(assumption, Assumption::Opaque { applies: None, .. })
+/// What an undecided result depends on: no assumptions, but what the verdict is about. Constructs of rules, or
+/// else what acts beside netfilter.
+pub(crate) fn open(assumptions: &[Assumption]) -> Vec<Assumption> {
+    let of = |is_it: fn(&Assumption) -> bool| -> Vec<Assumption> {
+        assumptions.iter().filter(|assumption| is_it(assumption)).cloned().collect()
+    };
+    let constructs = of(|assumption| matches!(assumption, Assumption::Opaque { applies: None, .. }));
+    if constructs.is_empty() {
+        of(|assumption| matches!(assumption, Assumption::Bypass { .. }))
+    } else {
+        constructs
+    }
 }
 
 /// Whether two assumptions are of one kind and host.

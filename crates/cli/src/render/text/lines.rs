@@ -45,13 +45,25 @@ pub(crate) fn lines(view: &View<'_>, hop: &Hop, depth: Depth) -> Vec<Line> {
 }
 
 fn is_way_out(step: &Step) -> bool {
-    matches!(step, Step::Route(route)
-        if route.found.as_ref().is_some_and(|found| found.kind == RouteType::Unicast))
+    match step {
+        Step::Route(route) => route.found.as_ref().is_some_and(|found| found.kind == RouteType::Unicast),
+        Step::Bridged { .. } => true,
+        _ => false,
+    }
 }
 
 /// `raw, mangle PREROUTING   no rule matches (4 tried)`.
 fn quiet_line(view: &View<'_>, host: Place, chains: &[ChainPhase<'_>]) -> Line {
-    let tables: Vec<_> = chains.iter().map(|chain| table_name(view, host, chain.table)).collect();
+    let mut tables: Vec<_> = chains.iter().map(|chain| table_name(view, host, chain.table)).collect();
+    // `legacy raw, mangle PREROUTING`: what a kind of tables has in common is said once.
+    for index in (1..tables.len()).rev() {
+        if let (Some((kind, _)), Some((other, name))) =
+            (tables[index - 1].split_once(' '), tables[index].split_once(' '))
+            && kind == other
+        {
+            tables[index] = name.to_owned();
+        }
+    }
     let label = format!("{} {}", tables.join(", "), chains[0].hook.chain_name());
     Line { numbered: true, label, text: dim(&quiet::text(view, host, chains)), ..Line::default() }
 }

@@ -178,7 +178,8 @@ fn is_shown(step: &Step, hop: &Hop, depth: Depth) -> bool {
         Step::Translated { before, after, .. } => before != after,
         Step::PortChanged { .. } | Step::SourceCheck { .. } | Step::Answered { .. } => true,
         // The others stand at the end; this one changes what the rules around it mean.
-        Step::Assumed(assumption) => matches!(assumption, Assumption::Opaque { .. }),
+        Step::Assumed(Assumption::Opaque { .. }) => true,
+        Step::Assumed(_) => end(hop).is_some_and(|(outcome, _)| outcome == Outcome::Undecided),
         Step::Chain { .. } | Step::Rule { .. } | Step::Miss { .. } | Step::NotReached { .. } => false,
     }
 }

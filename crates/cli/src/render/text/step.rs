@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use natpath_engine::trace::{Assumption, Header, Hop, Outcome, RouteStep, Step, Why};
-use natpath_model::{Direction, Hook, Manip, RouteType};
+use natpath_model::{CtStates, Direction, Hook, Manip, RouteType};
 
 use super::lines::Line;
 use super::style::{bad, note};
@@ -22,8 +22,9 @@ pub(crate) fn line(view: &View<'_>, hop: &Hop, step: &Step) -> Option<Line> {
                 Some(Direction::Reply) => ", reply",
                 Some(Direction::Original) | None => "",
             };
+            let unanswered = if *state == CtStates::NEW { " without answers" } else { "" };
             let of = entry.map_or(String::new(), |(original, _)| {
-                format!(" of a known connection: {}", view.header(original.into()))
+                format!(", of a known connection{unanswered}: {}", view.header(original.into()))
             });
             line(&at("conntrack", *hook), format!("{}{way}{of}", words::states(*state)))
         }
@@ -41,11 +42,14 @@ pub(crate) fn line(view: &View<'_>, hop: &Hop, step: &Step) -> Option<Line> {
         Step::Answered { icmp } => line("answers", answered(view, *icmp)),
         Step::Socket { listening, process } => line("socket", socket(*listening, process.as_deref())),
         Step::Bridged { in_port, out_port, stopped } => {
-            let name = |port: &Option<natpath_model::InterfaceName>| {
-                port.map_or("a port".to_owned(), |port| port.to_string())
+            let name = |port: &Option<natpath_model::InterfaceName>, other: &str| {
+                port.map_or(format!("{other} port"), |port| port.to_string())
             };
             match stopped {
-                None => line("bridge", format!("{} → {}", name(in_port), name(out_port))),
+                None => {
+                    let past = if passes_rules(view, hop) { "" } else { ", past this host's rules" };
+                    line("bridge", format!("{} → {}{past}", name(in_port, "a"), name(out_port, "another")))
+                }
                 Some(by) => line("bridge", bad(&by.to_string())),
             }
         }
@@ -64,10 +68,17 @@ pub(crate) fn line(view: &View<'_>, hop: &Hop, step: &Step) -> Option<Line> {
     }
 }
 
+/// Whether a bridged frame met the hooks of its host, if that has any rules.
+fn passes_rules(view: &View<'_>, hop: &Hop) -> bool {
+    hop.steps.iter().any(|step| matches!(step, Step::Chain { .. })) || view.table(hop.host, 0).is_none()
+}
+
 /// A construct that can't be decided, on its own host.
 fn in_doubt(view: &View<'_>, assumption: &Assumption) -> String {
-    let Assumption::Opaque { construct, place, reason, applies, .. } = assumption else {
-        return assumption.to_string();
+    let (construct, place, reason, applies) = match assumption {
+        Assumption::Opaque { construct, place, reason, applies, .. } => (construct, place, reason, applies),
+        Assumption::Bypass { what, place, .. } => return format!("{what} ({place}) acts beside netfilter"),
+        _ => return assumption.to_string(),
     };
     let is_it = |open: &Assumption| match open {
         Assumption::Opaque { place: other, applies: None, .. } => other == place,

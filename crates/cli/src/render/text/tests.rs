@@ -31,7 +31,8 @@ router  in eth0, out eth1
 VERDICT  client times out: nobody owns 10.96.0.10, the packet leaves router by eth1
 BECAUSE  a connection is translated once per host: the DNAT for 10.96.0.10 never runs
          (iptables-save:3, iptables-save:4)
-FIX      -A PREROUTING -d 198.51.100.1/32 -j DNAT --to-destination 10.244.1.5:8080    # on router
+FIX      let the first rule name the last destination
+         -A PREROUTING -d 198.51.100.1/32 -j DNAT --to-destination 10.244.1.5:8080    # on router
 ";
     assert_eq!(text, expected, "\n{text}");
 }

@@ -97,7 +97,12 @@ fn fails(view: &View<'_>) -> String {
                 let cause = cause::of(view, &reply.end, &view.path.reply_hops);
                 format!("{}: the answer is lost, {cause}", silence(end))
             }
-            _ => format!("does not work, though {} gets the packet", view.place(end.at.host)),
+            Some(_) => format!("connection opens, then breaks before {} sends data", view.place(end.at.host)),
+            None => format!(
+                "{}: {} takes the packet for one of a connection it knows already, and does not answer it",
+                silence(end),
+                view.place(end.at.host)
+            ),
         },
         (Outcome::Left, broken) => left(view, end, reply, broken.as_ref()),
         _ => {

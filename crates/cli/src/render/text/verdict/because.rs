@@ -1,6 +1,6 @@
 //! What lies behind a verdict, and what to do about it.
 
-use natpath_engine::trace::{Finding, HostId, Place};
+use natpath_engine::trace::{Assumption, HostId, Place};
 use natpath_model::RuleRef;
 
 use super::{Fix, doubtful};
@@ -12,10 +12,19 @@ pub(super) fn because(view: &View<'_>) -> Vec<String> {
     let result = &view.path.result;
     let mut lines = Vec::new();
     if !result.works && doubtful(result) {
-        let open = view.path.assumptions.iter().filter(|assumption| assumed::is_open(assumption));
-        lines = assumed::lines(&open.cloned().collect::<Vec<_>>(), false);
+        // What acts beside netfilter is told by the finding about it, where there is one.
+        let told = |place: &str| {
+            let mut findings = view.path.findings.iter();
+            findings.any(|finding| mention(&finding.headline, place).is_some())
+        };
+        let mut open = assumed::open(&view.path.assumptions);
+        open.retain(|one| !matches!(one, Assumption::Bypass { place, .. } if told(place)));
+        lines = assumed::lines(&open, false);
     }
-    lines.extend(view.path.findings.iter().map(|finding| headline(view, finding)));
+    let findings = view.path.findings.iter();
+    lines.extend(findings.map(|finding| headline(view, finding.host, &finding.headline, &finding.rules)));
+    let hints = view.path.hints.iter();
+    lines.extend(hints.map(|hint| headline(view, hint.host, &hint.headline, &hint.rules)));
     if !lines.is_empty() || result.works {
         return lines;
     }
@@ -28,22 +37,26 @@ pub(super) fn because(view: &View<'_>) -> Vec<String> {
     rule.and_then(|rule| rule_text(view, rule)).into_iter().collect()
 }
 
-/// A finding's headline, and after it the rules that it does not name.
-fn headline(view: &View<'_>, finding: &Finding) -> String {
-    let places = finding.rules.iter().filter_map(|at| view.rule(Place::Host(finding.host), *at));
-    let mut unnamed: Vec<_> =
-        places.map(|rule| rule.place()).filter(|place| !names(&finding.headline, place)).collect();
-    unnamed.dedup();
-    if unnamed.is_empty() {
-        return finding.headline.clone();
+/// A headline with the programs that made its rules, and after it the rules that it does not name.
+fn headline(view: &View<'_>, host: HostId, headline: &str, rules: &[RuleRef]) -> String {
+    let rules = || rules.iter().filter_map(|at| view.rule(Place::Host(host), *at));
+    let mut text = headline.to_owned();
+    for rule in rules() {
+        let place = rule.place();
+        if let (Some(at), Some(made_by)) = (mention(&text, &place), rule.provenance()) {
+            text.insert_str(at + place.len(), &format!(" ({made_by})"));
+        }
     }
-    format!("{} ({})", finding.headline, unnamed.join(", "))
+    let mut unnamed: Vec<_> =
+        rules().map(|rule| rule.place()).filter(|place| mention(headline, place).is_none()).collect();
+    unnamed.dedup();
+    if unnamed.is_empty() { text } else { format!("{text} ({})", unnamed.join(", ")) }
 }
 
-/// Whether a sentence holds `iptables-save:1`, and not only as a part of `iptables-save:12`.
-fn names(sentence: &str, place: &str) -> bool {
+/// Where a sentence names `iptables-save:1`, and not only as a part of `iptables-save:12`.
+fn mention(sentence: &str, place: &str) -> Option<usize> {
     let ends = |at: usize| !sentence[at + place.len()..].starts_with(|next: char| next.is_ascii_digit());
-    sentence.match_indices(place).any(|(at, _)| ends(at))
+    sentence.match_indices(place).map(|(at, _)| at).find(|at| ends(*at))
 }
 
 fn rule_text(view: &View<'_>, (host, at): (HostId, RuleRef)) -> Option<String> {
@@ -51,18 +64,38 @@ fn rule_text(view: &View<'_>, (host, at): (HostId, RuleRef)) -> Option<String> {
     Some(format!("{} {}: {}", view.host_name(host), rule.place(), rule.text))
 }
 
-/// What to do about the findings.
+/// What to do about the findings and hints: for each what, then the commands that do it.
 pub(super) fn fix(view: &View<'_>) -> Vec<Fix> {
-    let mut lines = Vec::new();
-    for finding in &view.path.findings {
-        match &finding.fix {
-            Some(fix) => {
-                let host = view.host_name(finding.host);
-                lines.extend(fix.lines().map(|line| Fix::Command(format!("{line}    # on {host}"))));
-            }
-            None if !finding.help.is_empty() => lines.push(Fix::Advice(finding.help.clone())),
-            None => {}
+    let of = |host, rules: &[RuleRef], help: &str, fix: &Option<String>| {
+        let lasting = fix.as_deref().and_then(|fix| owner(view, host, rules, fix));
+        (host, format!("{help}{}", lasting.unwrap_or_default()), fix.clone())
+    };
+    let findings = view.path.findings.iter().map(|one| of(one.host, &one.rules, one.help.as_str(), &one.fix));
+    let hints = view.path.hints.iter().map(|one| of(one.host, &one.rules, one.help.as_str(), &one.fix));
+    let mut lines: Vec<Fix> = Vec::new();
+    for (host, help, fix) in findings.chain(hints) {
+        let host = view.host_name(host);
+        let commands = fix.iter().flat_map(|fix| fix.lines());
+        let commands: Vec<_> =
+            commands.map(|command| Fix::Command(format!("{command}    # on {host}"))).collect();
+        // Two faults may have one remedy.
+        if !commands.is_empty() && commands.iter().all(|command| lines.contains(command)) {
+            continue;
         }
+        lines.extend(Some(help).filter(|help| !help.is_empty()).map(Fix::Advice));
+        lines.extend(commands);
     }
     lines
+}
+
+/// The remark that a program will write a chain again which a command changes.
+fn owner(view: &View<'_>, host: HostId, rules: &[RuleRef], fix: &str) -> Option<String> {
+    rules.iter().find_map(|at| {
+        let rule = view.rule(Place::Host(host), *at)?;
+        let changed =
+            [" -I ", " -R "].iter().any(|change| fix.contains(&format!("{change}{} ", rule.chain.name)));
+        let made_by = rule.provenance().filter(|made| changed && !made.what.starts_with("administrator"))?;
+        let program = made_by.program;
+        Some(format!("; {program} writes these rules, so a command lasts until it writes them again"))
+    })
 }

@@ -1,11 +1,11 @@
 //! Why a packet ended, as half a sentence.
 
-use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Place, Step, Why};
+use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Place, Step, StoppedBy, Why};
 use natpath_model::{InterfaceName, RouteType};
 
 use super::{has_finding, refusal};
-use crate::render::text::words;
 use crate::render::text::wrap::GLUE;
+use crate::render::text::{assumed, words};
 use crate::render::view::View;
 
 /// Why a packet ended.
@@ -86,21 +86,26 @@ fn looked_up(hop: &Hop) -> Option<Option<RouteType>> {
     })
 }
 
-/// The constructs that a result depends on: `-m set on router`.
+/// The constructs that a result depends on: `-m set and -j TPROXY on router`.
 pub(super) fn constructs(view: &View<'_>, host: &str) -> String {
-    let mut open: Vec<String> = Vec::new();
-    for assumption in &view.path.assumptions {
-        if let Assumption::Opaque { host, construct, applies: None, .. } = assumption {
-            let construct = format!("{} on {host}", construct.replace(' ', GLUE));
-            if !open.contains(&construct) {
-                open.push(construct);
-            }
+    let mut open: Vec<(String, Vec<String>)> = Vec::new();
+    for assumption in assumed::open(&view.path.assumptions) {
+        let (host, construct) = match assumption {
+            Assumption::Opaque { host, construct, .. } => (host, construct.replace(' ', GLUE)),
+            Assumption::Bypass { host, what, .. } => (host, what),
+            _ => continue,
+        };
+        match open.iter_mut().find(|(known, _)| *known == host) {
+            Some((_, constructs)) if constructs.contains(&construct) => {}
+            Some((_, constructs)) => constructs.push(construct),
+            None => open.push((host, vec![construct])),
         }
     }
     if open.is_empty() {
         return format!("what {host} does, which natpath can't decide");
     }
-    words::listed(&open)
+    let told = open.iter().map(|(host, constructs)| format!("{} on {host}", words::listed(constructs)));
+    words::listed(&told.collect::<Vec<_>>())
 }
 
 fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]) -> String {
@@ -125,7 +130,13 @@ fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]
                 "{host} drops it: nothing that comes in by {interface} may go to {dst} (martian destination)"
             )
         }
-        Some(Why::NoForwarding) => format!("{host} does not forward packets (ip forwarding is off)"),
+        Some(Why::NoForwarding) => match stopped_by(hops) {
+            Some(StoppedBy::SamePort | StoppedBy::Isolated) => {
+                format!("bridge {interface} of {host} does not pass it on")
+            }
+            Some(stopped) => format!("bridge {interface} of {host} does not pass it on: {stopped}"),
+            None => format!("{host} does not forward packets (ip forwarding is off)"),
+        },
         Some(Why::NoPorts) => format!("{host} finds no free port for the translation"),
         Some(Why::RedirectNoAddress) => format!("{host} {interface} has no address to translate to"),
         Some(Why::Invalid) => format!("{host} drops it as invalid"),
@@ -134,6 +145,14 @@ fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]
         Some(Why::Errno(error)) => format!("{host} fails with {error}"),
         None => format!("{host} drops it"),
     }
+}
+
+/// What kept a frame from leaving the last bridge.
+fn stopped_by(hops: &[Hop]) -> Option<StoppedBy> {
+    hops.last()?.steps.iter().rev().find_map(|step| match step {
+        Step::Bridged { stopped, .. } => *stopped,
+        _ => None,
+    })
 }
 
 /// Whether the host at which a packet ended is the one that made it.

@@ -1,8 +1,8 @@
 //! The words for every way a path can end.
 
 use natpath_engine::trace::{
-    Assumption, At, Broken, Effect, End, Finding, FlowPacket, Hop, IcmpError, Outcome, Path, Place, Reply,
-    RouteStep, Step, Why,
+    Assumption, At, Broken, Effect, End, Finding, FlowPacket, Hint, Hop, IcmpError, Outcome, Path, Place,
+    Reply, RouteStep, Step, Why,
 };
 use natpath_model::{Hook, Protocol};
 
@@ -231,6 +231,20 @@ fn because_and_fix_come_from_findings_or_from_the_rule_that_decided() {
     path.findings[0].rules.push(rule(1));
     let found = judge(&path);
     assert_eq!(found.because, ["iptables-save:3 is followed by iptables-save:34 (iptables-save:4)"]);
+
+    // A remedy is told once, below what it is for.
+    path.findings[0].fix = Some("one\ntwo".into());
+    path.hints = vec![fixture::hint(), Hint { fix: Some("two".into()), ..fixture::hint() }];
+    let found = judge(&path);
+    assert_eq!(found.because[1..], ["the router explains it (iptables-save:4)"; 2]);
+    let (advice, command) = (|text: &str| Fix::Advice(text.into()), |text: &str| Fix::Command(text.into()));
+    let expected = [
+        advice("help"),
+        command("one    # on router"),
+        command("two    # on router"),
+        advice("ask the router"),
+    ];
+    assert_eq!(found.fix, expected);
 }
 
 /// A path that ends on the host that sends.
