@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use natpath_model::{Endpoint, Protocol};
 
 use crate::packet::{Packet, TcpFlags, Transport, icmp};
+use crate::skb::Transparent;
 use crate::trace::{FlowPacket, Place};
 
 /// Who holds a socket.
@@ -51,6 +52,8 @@ pub(crate) struct Socket {
     pub(crate) state: SocketState,
     /// Whether data has come in.
     pub(crate) received: bool,
+    /// Whether it may have an address that its host lacks.
+    pub(crate) transparent: Transparent,
 }
 
 /// How far a socket's connection is.
@@ -83,29 +86,58 @@ pub(crate) struct Reaction {
     /// Whether a socket or responder took it.
     pub(crate) taken: bool,
     /// What it sends in turn.
-    pub(crate) answer: Option<(Packet, Role)>,
+    pub(crate) answer: Option<Answer>,
     /// Whether it answers "port unreachable".
     pub(crate) unreachable: bool,
+}
+
+/// A packet that a stack sends because of another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) packet: Packet,
+    pub(crate) role: Role,
+    /// Whether the socket it comes from may have an address that its host lacks.
+    pub(crate) transparent: Transparent,
+}
+
+/// The socket for connections and datagrams that no other socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// There is none.
+    Nobody,
+    /// It takes what has no socket of its own.
+    Listens(Transparent),
+    /// TPROXY has given it the packet, so that it takes it also where another socket would.
+    Assigned(Transparent),
+}
+
+impl Listener {
+    fn transparent(self) -> Transparent {
+        match self {
+            Self::Nobody => Transparent::Known(false),
+            Self::Listens(transparent) | Self::Assigned(transparent) => transparent,
+        }
+    }
 }
 
 impl Reaction {
     const TAKEN: Self = Self { taken: true, answer: None, unreachable: false };
     const REFUSED: Self = Self { taken: false, answer: None, unreachable: false };
 
-    fn answer(packet: Packet, role: Role) -> Self {
-        Self { answer: Some((packet, role)), ..Self::TAKEN }
+    fn answer(packet: Packet, role: Role, transparent: Transparent) -> Self {
+        Self { answer: Some(Answer { packet, role, transparent }), ..Self::TAKEN }
     }
 }
 
 impl Sockets {
     /// Opens a client's socket.
-    pub(crate) fn open(&mut self, key: SocketKey) {
+    pub(crate) fn open(&mut self, key: SocketKey, transparent: Transparent) {
         // The other end of an earlier connection with the same addresses has long forgotten it.
         let mirrored = |other: &SocketKey| {
             other.protocol == key.protocol && other.local == key.remote && other.remote == key.local
         };
         self.open.retain(|other, _| !mirrored(other));
-        self.open.insert(key, Socket { state: SocketState::Waiting, received: false });
+        self.open.insert(key, Socket { state: SocketState::Waiting, received: false, transparent });
     }
 
     pub(crate) fn get(&self, key: &SocketKey) -> Option<&Socket> {
@@ -127,8 +159,15 @@ impl Sockets {
         self.open.get(&SocketKey { node: node.into(), protocol, local, remote })
     }
 
-    /// Gives a packet to a node's stack. `listening` says whether a server's socket takes its destination.
-    pub(crate) fn deliver(&mut self, node: Node, packet: &Packet, listening: bool) -> Reaction {
+    /// Gives a packet to a node's stack. `listener`: the server's socket for its destination; `asks`: whether
+    /// a server answers it, as it does not answer answers.
+    pub(crate) fn deliver(
+        &mut self,
+        node: Node,
+        packet: &Packet,
+        listener: Listener,
+        asks: bool,
+    ) -> Reaction {
         if packet.bad_checksum {
             return Reaction::REFUSED;
         }
@@ -136,24 +175,34 @@ impl Sockets {
         let key =
             SocketKey { node: node.into(), protocol: header.protocol, local: header.dst, remote: header.src };
         match packet.transport {
-            Transport::Tcp { flags, .. } => self.deliver_tcp(key, packet, flags, listening),
-            Transport::Ports { .. } => self.deliver_datagram(key, packet, listening),
+            Transport::Tcp { flags, .. } => self.deliver_tcp(key, packet, flags, listener),
+            Transport::Ports { .. } => self.deliver_datagram(key, packet, listener, asks),
             Transport::Query { kind, .. } => self.deliver_query(key, packet, kind),
             Transport::Error { .. } => Reaction::TAKEN,
-            Transport::Other(_) => Reaction { taken: listening, ..Reaction::REFUSED },
+            Transport::Other(_) => Reaction { taken: listener != Listener::Nobody, ..Reaction::REFUSED },
         }
     }
 
-    fn deliver_tcp(&mut self, key: SocketKey, packet: &Packet, flags: TcpFlags, listening: bool) -> Reaction {
-        let Some(socket) = self.open.get_mut(&key) else {
+    fn deliver_tcp(
+        &mut self,
+        key: SocketKey,
+        packet: &Packet,
+        flags: TcpFlags,
+        listener: Listener,
+    ) -> Reaction {
+        let own = self.open.get_mut(&key).filter(|_| !matches!(listener, Listener::Assigned(_)));
+        let Some(socket) = own else {
+            let transparent = listener.transparent();
             let is_syn = flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::RST);
-            if listening && is_syn {
-                self.open.insert(key, Socket { state: SocketState::SynReceived, received: false });
+            if listener != Listener::Nobody && is_syn {
+                let state = SocketState::SynReceived;
+                self.open.insert(key, Socket { state, received: false, transparent });
                 let answer = segment(packet, TcpFlags::SYN.with(TcpFlags::ACK));
-                return Reaction::answer(answer, Role::Needed(FlowPacket::Answer));
+                return Reaction::answer(answer, Role::Needed(FlowPacket::Answer), transparent);
             }
-            return refuse(packet, flags);
+            return refuse(packet, flags, transparent);
         };
+        let transparent = socket.transparent;
         if flags.has(TcpFlags::RST) {
             socket.state = SocketState::Reset;
             return Reaction::TAKEN;
@@ -161,9 +210,10 @@ impl Sockets {
         match socket.state {
             SocketState::Waiting if flags.has(TcpFlags::SYN.with(TcpFlags::ACK)) => {
                 socket.state = SocketState::Open;
-                Reaction::answer(segment(packet, TcpFlags::ACK), Role::Needed(FlowPacket::HandshakeAck))
+                let answer = segment(packet, TcpFlags::ACK);
+                Reaction::answer(answer, Role::Needed(FlowPacket::HandshakeAck), transparent)
             }
-            SocketState::Waiting | SocketState::Reset => refuse(packet, flags),
+            SocketState::Waiting | SocketState::Reset => refuse(packet, flags, transparent),
             SocketState::SynReceived | SocketState::Open => {
                 if flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::SYN) {
                     socket.state = SocketState::Open;
@@ -172,29 +222,40 @@ impl Sockets {
                     return Reaction::TAKEN;
                 }
                 socket.received = true;
-                Reaction::answer(segment(packet, TcpFlags::ACK), Role::Other)
+                Reaction::answer(segment(packet, TcpFlags::ACK), Role::Other, transparent)
             }
         }
     }
 
-    fn deliver_datagram(&mut self, key: SocketKey, packet: &Packet, listening: bool) -> Reaction {
+    fn deliver_datagram(
+        &mut self,
+        key: SocketKey,
+        packet: &Packet,
+        listener: Listener,
+        asks: bool,
+    ) -> Reaction {
         // A client's socket takes datagrams from anybody.
         let of_client = |(other, _): &(&SocketKey, &mut Socket)| {
             other.node == key.node && other.protocol == key.protocol && other.local == key.local
         };
-        if let Some((_, socket)) = self.open.iter_mut().find(of_client) {
+        if !matches!(listener, Listener::Assigned(_))
+            && let Some((_, socket)) = self.open.iter_mut().find(of_client)
+        {
             socket.state = SocketState::Open;
             return Reaction::TAKEN;
         }
-        if !listening {
+        if listener == Listener::Nobody {
             return Reaction { unreachable: true, ..Reaction::REFUSED };
+        }
+        if !asks {
+            return Reaction::TAKEN;
         }
         let mut answer = *packet;
         (answer.src, answer.dst) = (packet.dst, packet.src);
         if let Transport::Ports { src, dst, .. } = &mut answer.transport {
             std::mem::swap(src, dst);
         }
-        Reaction::answer(fresh(answer), Role::Needed(FlowPacket::Answer))
+        Reaction::answer(fresh(answer), Role::Needed(FlowPacket::Answer), listener.transparent())
     }
 
     fn deliver_query(&mut self, key: SocketKey, packet: &Packet, kind: u8) -> Reaction {
@@ -214,7 +275,8 @@ impl Sockets {
             *kind = icmp::echo_reply(family);
         }
         // icmp_reply: with the type of service of the request.
-        Reaction::answer(Packet { ttl: 64, ..answer }, Role::Needed(FlowPacket::Answer))
+        let answer = Packet { ttl: 64, ..answer };
+        Reaction::answer(answer, Role::Needed(FlowPacket::Answer), Transparent::Known(false))
     }
 }
 
@@ -231,14 +293,14 @@ fn segment(packet: &Packet, flags: TcpFlags) -> Packet {
 }
 
 /// What a stack does with a segment that fits no socket.
-fn refuse(packet: &Packet, flags: TcpFlags) -> Reaction {
+fn refuse(packet: &Packet, flags: TcpFlags, transparent: Transparent) -> Reaction {
     if flags.has(TcpFlags::RST) {
         return Reaction::REFUSED;
     }
     let answer = if flags.has(TcpFlags::ACK) { TcpFlags::RST } else { TcpFlags::RST.with(TcpFlags::ACK) };
     // tcp_v4_send_reset: with the type of service of what it answers.
     let reset = Packet { tos: packet.tos, ..segment(packet, answer) };
-    Reaction { answer: Some((reset, Role::Other)), ..Reaction::REFUSED }
+    Reaction { answer: Some(Answer { packet: reset, role: Role::Other, transparent }), ..Reaction::REFUSED }
 }
 
 /// A packet as a stack sends it: with a time to live of its own.

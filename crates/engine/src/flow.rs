@@ -72,12 +72,13 @@ fn begin(run: &mut Run<'_, '_>) -> SocketKey {
     let header = packet.header();
     let client =
         SocketKey { node: node.into(), protocol: header.protocol, local: header.src, remote: header.dst };
-    run.state.sockets.open(client);
+    let transparent = run.client_is_transparent();
+    run.state.sockets.open(client, transparent);
     match run.sender {
         Sender::Host(_) => {
             // The kernel chooses the source again from the same route, so an unsettled one stays unsettled.
             let packet = Packet { src: flow.src.unwrap_or(family.unspecified()), ..packet };
-            run.send(node, packet, Role::First, None);
+            run.send(node, packet, Role::First, transparent, None);
         }
         Sender::Outside { .. } => {
             run.send_in(packet, Role::First);
@@ -151,8 +152,9 @@ fn exchange(run: &mut Run<'_, '_>, client: SocketKey) {
     packet.ttl = run.flow.ttl.unwrap_or(64);
     packet.tos = run.flow.dscp << 2;
     let node = run.sender_node();
+    let transparent = run.client_is_transparent();
     let journey = match run.sender {
-        Sender::Host(_) => run.send(node, packet, Role::Needed(FlowPacket::ClientData), None),
+        Sender::Host(_) => run.send(node, packet, Role::Needed(FlowPacket::ClientData), transparent, None),
         Sender::Outside { .. } => run.send_in(packet, Role::Needed(FlowPacket::ClientData)),
     };
     run.settle();
@@ -163,11 +165,11 @@ fn exchange(run: &mut Run<'_, '_>, client: SocketKey) {
     }
     let (node, header) = (server_node(end), end.header);
     let server = run.state.sockets.find(node, Protocol::TCP, header.dst, header.src);
-    if server.is_none_or(|socket| !socket.received || socket.state != SocketState::Open) {
+    let Some(server) = server.filter(|socket| socket.received && socket.state == SocketState::Open) else {
         return;
-    }
+    };
     let packet = data(header.dst, header.src);
-    run.send(node, packet, Role::Needed(FlowPacket::ServerData), Some(journey));
+    run.send(node, packet, Role::Needed(FlowPacket::ServerData), server.transparent, Some(journey));
     run.settle();
 }
 

@@ -323,6 +323,7 @@ fn statement_needs_conntrack(statement: &Statement) -> bool {
         | Statement::Tos { .. }
         | Statement::Ttl(_)
         | Statement::Set(_)
+        | Statement::Tproxy(_)
         | Statement::Inert { .. } => false,
     }
 }

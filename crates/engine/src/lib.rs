@@ -34,6 +34,7 @@ pub mod session;
 pub mod skb;
 mod state;
 pub mod time;
+mod tproxy;
 pub mod trace;
 pub mod wire;
 mod world;

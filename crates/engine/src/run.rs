@@ -6,22 +6,22 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use natpath_model::{Flow, InterfaceName, Item, Mac};
+use natpath_model::{Flow, InterfaceName, Mac};
 
 use crate::choice::Choices;
-use crate::conntrack::Tracked;
 use crate::endpoint::{Role, Sockets};
 use crate::fib::OutputKey;
 use crate::host::LinkId;
-use crate::packet::{Packet, icmp};
+use crate::packet::Packet;
 use crate::pass::{Pass, Sent};
-use crate::skb::{Fate, Made, Reason, Skb};
+use crate::skb::{Fate, Made, Reason, SendingSocket, Skb, Transparent};
 use crate::state::{Env, HostState};
-use crate::trace::{Assumption, At, End, Header, Hop, HostId, Outcome, Place, Step, Why};
+use crate::trace::{At, End, Header, Hop, HostId, Outcome, Place, Step, Why};
 use crate::wire;
 use crate::world::{End as WireEnd, Station, Unrecorded, World};
 
 mod lan;
+mod stack;
 
 /// Everything that changes, over all hosts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -69,7 +69,7 @@ enum Event {
     /// A host sends what it made on its own.
     Made { journey: usize, host: HostId, made: Made },
     /// A node's stack sends.
-    Send { journey: usize, node: Place, packet: Packet },
+    Send { journey: usize, node: Place, packet: Packet, transparent: Transparent },
 }
 
 /// A packet between two interfaces.
@@ -140,10 +140,17 @@ impl<'w, 'a> Run<'w, 'a> {
         }
     }
 
-    /// Begins a journey of a packet that a node's stack sends.
-    pub(crate) fn send(&mut self, node: Place, packet: Packet, role: Role, cause: Option<usize>) -> usize {
+    /// Begins a journey of a packet that a node's stack sends, from a socket that is transparent or not.
+    pub(crate) fn send(
+        &mut self,
+        node: Place,
+        packet: Packet,
+        role: Role,
+        transparent: Transparent,
+        cause: Option<usize>,
+    ) -> usize {
         let journey = self.begin(packet, role, cause);
-        self.queue.push_back(Event::Send { journey, node, packet });
+        self.queue.push_back(Event::Send { journey, node, packet, transparent });
         journey
     }
 
@@ -187,8 +194,8 @@ impl<'w, 'a> Run<'w, 'a> {
                     let (fate, steps, caused) = self.pass(host, |pass| pass.send_made(&made));
                     self.follow(journey, host, None, fate, steps, caused);
                 }
-                Event::Send { journey, node, packet } => match node {
-                    Place::Host(host) => self.send_from_host(journey, host, packet),
+                Event::Send { journey, node, packet, transparent } => match node {
+                    Place::Host(host) => self.send_from_host(journey, host, packet, transparent),
                     Place::Assumed(address) => self.send_from_outside(journey, address, packet),
                 },
             }
@@ -217,7 +224,7 @@ impl<'w, 'a> Run<'w, 'a> {
     }
 
     /// A host's stack sends: the flow's own first packet with all the flow asks for, others plainly.
-    fn send_from_host(&mut self, journey: usize, host: HostId, packet: Packet) {
+    fn send_from_host(&mut self, journey: usize, host: HostId, packet: Packet, transparent: Transparent) {
         let by_client = self.sender == Sender::Host(host) && packet.dst == self.flow.dst;
         let bound = self.flow.bound.filter(|_| by_client);
         let mark = if by_client { self.flow.mark } else { 0 };
@@ -226,7 +233,7 @@ impl<'w, 'a> Run<'w, 'a> {
         let key = OutputKey {
             dst: packet.dst,
             src: (!unspecified).then_some(packet.src),
-            any_source: by_client && self.flow.from.is_some(),
+            any_source: transparent.holds(),
             bound,
             mark,
             tos: packet.tos & 0x1e,
@@ -240,7 +247,8 @@ impl<'w, 'a> Run<'w, 'a> {
             let mut skb = Skb::new(packet);
             skb.mark = mark;
             skb.bound = bound.and_then(|name| pass.host.link_named(name));
-            skb.owner = Some((uid.unwrap_or(0), gid.unwrap_or(0)));
+            let (uid, gid) = (uid.unwrap_or(0), gid.unwrap_or(0));
+            skb.sender = Some(SendingSocket { uid, gid, transparent, of_client: by_client });
             match pass.route_output(&key) {
                 Ok(route) => {
                     skb.packet.src = route.src;
@@ -274,14 +282,18 @@ impl<'w, 'a> Run<'w, 'a> {
         };
         let mut reaction = None;
         if let Fate::Deliver(skb) = &fate {
-            let (step, answer) = self.give_to_stack(host, skb);
+            let (step, answer) = self.give_to_stack(journey, host, skb);
             steps.push(step);
             reaction = Some(answer);
         }
         self.journeys[journey].hops.push(Hop { host: Place::Host(host), in_interface, out_interface, steps });
         self.cause(journey, host, caused);
         match fate {
-            Fate::Deliver(skb) => self.delivered(journey, host, &skb, reaction.unwrap_or_default()),
+            Fate::Deliver(skb) => {
+                if let Some(reaction) = reaction {
+                    self.delivered(journey, host, &skb, reaction);
+                }
+            }
             Fate::Transmit { skb, link, next_hop, via_gateway } => {
                 self.journeys[journey].packet = skb.packet;
                 self.transmit(journey, (host, link), &skb, next_hop, via_gateway);
@@ -291,73 +303,6 @@ impl<'w, 'a> Run<'w, 'a> {
                 let interface = skb.in_link.map(|link| self.world.link((host, link)).name);
                 self.end_at(journey, host, interface, &skb.packet, reason);
             }
-        }
-    }
-
-    /// Asks a host's stack what it does with a packet.
-    fn give_to_stack(&mut self, host: HostId, skb: &Skb) -> (Step, StackAnswer) {
-        let (listening, process) = self.listens(host, skb);
-        let reaction = self.state.sockets.deliver(Place::Host(host), &skb.packet, listening);
-        (Step::Socket { listening: reaction.taken, process }, StackAnswer { reaction: Some(reaction) })
-    }
-
-    /// Whether somebody on the host takes packets for this destination, and which program.
-    fn listens(&mut self, host: HostId, skb: &Skb) -> (bool, Option<String>) {
-        let snapshot = self.world.host(host).snapshot;
-        let packet = &skb.packet;
-        let header = packet.header();
-        let Some((_, port)) = packet.ports() else { return (true, None) };
-        let is_first =
-            packet.tcp_flags().is_none_or(|flags| flags.0 & 0x17 == crate::packet::TcpFlags::SYN.0);
-        if !snapshot.given.has(Item::Sockets) {
-            let known =
-                self.state.sockets.find(Place::Host(host), header.protocol, header.dst, header.src).is_some();
-            if is_first && !known && !self.is_own_client(host, &header) {
-                let name = snapshot.name.clone();
-                self.env.assumptions.insert(Assumption::Missing { host: name, item: Item::Sockets });
-            }
-            return (is_first, None);
-        }
-        let in_name = skb.in_link.map(|link| self.world.link((host, link)).name);
-        let candidates = snapshot.sockets.iter().filter(|socket| {
-            socket.protocol == header.protocol
-                && socket.bind.takes(packet.dst)
-                && (socket.interface.is_none() || socket.interface == in_name)
-        });
-        for socket in candidates {
-            let ports = natpath_model::IntervalSet::single(socket.port.into());
-            if self.env.compare(port, &ports) {
-                return (true, socket.process.clone());
-            }
-        }
-        (false, None)
-    }
-
-    fn is_own_client(&self, host: HostId, header: &Header) -> bool {
-        self.sender == Sender::Host(host) && Some(header.dst.address) == self.flow.src
-    }
-
-    fn delivered(&mut self, journey: usize, host: HostId, skb: &Skb, answer: StackAnswer) {
-        self.journeys[journey].packet = skb.packet;
-        let Some(reaction) = answer.reaction else { return };
-        let reason = if reaction.taken {
-            Reason::of(Outcome::Delivered)
-        } else if skb.packet.bad_checksum {
-            Reason::dropped(Why::Invalid)
-        } else {
-            Reason::of(Outcome::NoListener)
-        };
-        let interface = skb.in_link.map(|link| self.world.link((host, link)).name);
-        self.end_at(journey, host, interface, &skb.packet, reason);
-        if let Some((packet, role)) = reaction.answer {
-            self.send(Place::Host(host), packet, role, Some(journey));
-        }
-        if reaction.unreachable {
-            // __udp4_lib_rcv: the packet has let go of its connection by now.
-            let skb = Skb { tracked: Tracked::No, ..*skb };
-            let error = icmp::port_unreachable(skb.packet.family());
-            let ((), _, made) = self.pass(host, |pass| pass.send_error(&skb, error, 0, true));
-            self.cause(journey, host, made);
         }
     }
 
@@ -376,14 +321,6 @@ impl<'w, 'a> Run<'w, 'a> {
                 continue;
             }
             self.queue.push_back(Event::Made { journey: begun, host, made });
-        }
-    }
-
-    fn react_outside(&mut self, journey: usize, address: IpAddr, packet: Packet) {
-        let place = Place::Assumed(address);
-        let reaction = self.state.sockets.deliver(place, &packet, true);
-        if let Some((answer, role)) = reaction.answer {
-            self.send(place, answer, role, Some(journey));
         }
     }
 
@@ -427,12 +364,6 @@ impl<'w, 'a> Run<'w, 'a> {
 struct Caused {
     made: Vec<Made>,
     sent: Vec<Sent<Vec<Step>>>,
-}
-
-/// What a stack did, if a packet was given to one.
-#[derive(Debug, Clone, Copy, Default)]
-struct StackAnswer {
-    reaction: Option<crate::endpoint::Reaction>,
 }
 
 /// What the sender's own system call says of a packet that ended in OUTPUT or POSTROUTING: a datagram's

@@ -8,6 +8,8 @@ use natpath_model::xt::Rate;
 use natpath_model::{Endpoint, Port, Protocol, Tuple, Value, Zone};
 
 use super::Place;
+use crate::host::LinkId;
+use crate::skb::SendingSocket;
 use crate::time::Instant;
 
 /// The memory of a host's rules. It starts empty, with all buckets and quotas full.
@@ -19,12 +21,14 @@ pub(crate) struct Memory {
     pub(super) recent: BTreeMap<String, Vec<Seen>>,
     pub(super) connections: BTreeMap<Place, BTreeMap<(Value, Zone), Vec<Tuple>>>,
     pub(super) sets: BTreeMap<String, SetChanges>,
-    /// The sockets from which packets were sent: protocol, own and other end.
-    pub(super) sockets: BTreeSet<(Protocol, Ends)>,
+    /// The sockets from which packets were sent, by protocol, own and other end.
+    sockets: BTreeMap<(Protocol, Ends), SendingSocket>,
+    /// The links by which the last segments of TCP connections came to their sockets (`sk_rx_dst`).
+    routes: BTreeMap<Ends, LinkId>,
 }
 
 /// Both ends of a connection as numbers.
-pub(super) type Ends = [(IpAddr, u16); 2];
+type Ends = [(IpAddr, u16); 2];
 
 /// What a bucket of hashlimit is for: addresses and ports, 0 where they don't count.
 pub(super) type BucketKey = (Value, Value, Port, Port);
@@ -87,14 +91,34 @@ impl Memory {
     }
 
     /// Notes that a socket of the host sends.
-    pub(crate) fn sends(&mut self, protocol: Protocol, own: Endpoint, other: Endpoint) {
+    pub(crate) fn sends(&mut self, protocol: Protocol, own: Endpoint, other: Endpoint, by: SendingSocket) {
         if own.port.drawn.is_none() && other.port.drawn.is_none() {
-            self.sockets.insert((protocol, ends(own, other)));
+            self.sockets.insert((protocol, ends(own, other)), by);
         }
+    }
+
+    /// Notes that a segment has come to its socket by a link.
+    pub(crate) fn receives(&mut self, own: Endpoint, other: Endpoint, by: LinkId) {
+        self.routes.insert(ends(own, other), by);
+    }
+
+    /// Whether a socket has got its last segment by this link.
+    pub(crate) fn received_by(&self, own: Endpoint, other: Endpoint, link: LinkId) -> bool {
+        self.routes.get(&ends(own, other)) == Some(&link)
+    }
+
+    /// The socket with these ends, if it has sent.
+    pub(crate) fn sender(
+        &self,
+        protocol: Protocol,
+        own: Endpoint,
+        other: Endpoint,
+    ) -> Option<&SendingSocket> {
+        self.sockets.get(&(protocol, ends(own, other)))
     }
 }
 
-pub(super) fn ends(own: Endpoint, other: Endpoint) -> Ends {
+fn ends(own: Endpoint, other: Endpoint) -> Ends {
     [(own.address, own.port.value), (other.address, other.port.value)]
 }
 

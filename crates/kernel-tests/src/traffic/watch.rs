@@ -126,8 +126,15 @@ impl Stage<'_> {
             while let Some(received) = sockets::receive(listener, &mut buffer) {
                 happened = true;
                 notes.asked = Some(*host);
-                if let (Some(from), Some(to)) = (received.from, received.to) {
-                    // Where the answer can't be sent, its absence shows.
+                // An answer that strays to a server is not answered in its turn.
+                if !buffer[..received.length].starts_with(wire::QUESTION) {
+                    continue;
+                }
+                // Where the answer can't be sent, its absence shows.
+                let Some(from) = received.from else { continue };
+                if let Some(asked_at) = received.asked_at {
+                    let _ = self.world.hosts[*host].run(|| sockets::answer_as(wire::ANSWER, asked_at, from));
+                } else if let Some(to) = received.to {
                     let _ = sockets::answer(listener, wire::ANSWER, to, from);
                 }
             }

@@ -19,7 +19,6 @@ pub(super) fn of_match(name: &str) -> &'static str {
 /// Why a target's effect is not known; `None` if iptables has no such target.
 pub(super) fn of_target(name: &str) -> Option<&'static str> {
     Some(match name {
-        "TPROXY" => "hands the packet to a local proxy socket",
         "NFQUEUE" | "QUEUE" => "a program decides",
         "TEE" => "sends a copy of the packet elsewhere",
         "SYNPROXY" => "answers handshakes itself",

@@ -129,6 +129,9 @@ fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]
         Some(Why::NoPorts) => format!("{host} finds no free port for the translation"),
         Some(Why::RedirectNoAddress) => format!("{host} {interface} has no address to translate to"),
         Some(Why::Invalid) => format!("{host} drops it as invalid"),
+        Some(Why::RouteType) if is_of_socket(hops) => {
+            format!("{host} gives it to a socket of its own, but routes it elsewhere, and drops it for that")
+        }
         Some(Why::RouteType) => unroutable(view, end, hops),
         Some(Why::WrongSource) => format!("it comes from {src}, which nobody asked"),
         Some(Why::Errno(error)) => format!("{host} fails with {error}"),
@@ -139,6 +142,11 @@ fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]
 /// Whether the host at which a packet ended is the one that made it.
 pub(super) fn is_made_here(end: &End, hops: &[Hop]) -> bool {
     matches!(hops, [only] if only.host == end.at.host && only.in_interface.is_none())
+}
+
+/// Whether a packet was dropped because it belongs to a socket and its route leads away.
+pub(super) fn is_of_socket(hops: &[Hop]) -> bool {
+    hops.last().is_some_and(|hop| hop.steps.iter().any(|step| matches!(step, Step::OfSocket)))
 }
 
 /// The chain whose policy dropped a packet: `filter FORWARD`.
