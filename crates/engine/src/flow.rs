@@ -8,7 +8,7 @@ use natpath_model::{Direction, Endpoint, Flow, Port, Protocol};
 use crate::choice::Choices;
 use crate::endpoint::{Role, SocketKey, SocketState};
 use crate::packet::{Packet, TcpFlags, Transport, icmp};
-use crate::run::{Journey, Run, Sender, State};
+use crate::run::{Beyond, Journey, Run, Sender, State};
 use crate::state::Env;
 use crate::trace::{
     Broken, Drawn, End, Entry, FlowPacket, Header, HostId, IcmpError, Outcome, PathResult, Place, Reply, Why,
@@ -43,10 +43,16 @@ pub(crate) struct Start<'f> {
 }
 
 /// Runs a flow once.
-pub(crate) fn run(world: &World<'_>, start: &Start<'_>, state: State, choices: Choices) -> FlowRun {
+pub(crate) fn run(
+    world: &World<'_>,
+    start: &Start<'_>,
+    state: State,
+    choices: Choices,
+    beyond: Beyond,
+) -> FlowRun {
     let sequence = state.sequence;
     let flow = start.flow;
-    let mut run = Run::new(world, flow, start.sender, state, choices);
+    let mut run = Run::new(world, flow, start.sender, state, choices, beyond);
     let client = match start.frame {
         None => begin(&mut run),
         Some((from, to, packet)) => {

@@ -93,6 +93,17 @@ pub(crate) struct Run<'w, 'a> {
     queue: VecDeque<Event>,
     /// Hosts nobody recorded that packets have reached.
     outside: Vec<Outside>,
+    /// Whether what lies beyond a router that nobody recorded answers.
+    beyond: Beyond,
+}
+
+/// What lies beyond the recorded network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// It answers.
+    Answers,
+    /// It does not: nobody there has the address that is asked, or knows the way back.
+    IsSilent,
 }
 
 /// A host nobody recorded.
@@ -112,6 +123,7 @@ impl<'w, 'a> Run<'w, 'a> {
         sender: Sender,
         state: State,
         choices: Choices,
+        beyond: Beyond,
     ) -> Self {
         let env = Env {
             now: state.now,
@@ -129,7 +141,8 @@ impl<'w, 'a> Run<'w, 'a> {
                 vec![Outside { address, station, gateway: enters }]
             }
         };
-        Self { world, flow, sender, state, env, journeys: Vec::new(), queue: VecDeque::new(), outside }
+        let (journeys, queue) = (Vec::new(), VecDeque::new());
+        Self { world, flow, sender, state, env, journeys, queue, outside, beyond }
     }
 
     /// The node the sender is.

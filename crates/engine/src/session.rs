@@ -226,22 +226,17 @@ impl<'a> Session<'a> {
             assumptions.push(Assumption::HistoriesCut { kept: MAX_HISTORIES });
         }
         let findings = finding::find(&Evidence { world: &self.world, sender: start.sender, run });
-        let mut result = run.result.clone();
-        let mut reply_hops = run.reply.map(|reply| run.journeys[reply].hops.clone()).unwrap_or_default();
-        if finding::unmakes(&result, &findings) {
+        if finding::unmakes(&run.result, &findings) {
             // Nobody out there has the address, so nobody answers.
-            result.works = false;
-            result.reply = None;
-            reply_hops.clear();
             assumptions.retain(|assumption| !matches!(assumption, Assumption::OutsideAnswers { .. }));
         }
         Path {
             id,
             given,
             probability,
-            result,
+            result: run.result.clone(),
             hops: run.journeys[0].hops.clone(),
-            reply_hops,
+            reply_hops: run.reply.map(|reply| run.journeys[reply].hops.clone()).unwrap_or_default(),
             findings,
             assumptions,
             drawn: flow::all_drawn(&run.env.drawn),
