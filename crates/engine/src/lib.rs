@@ -29,6 +29,7 @@ mod nat;
 pub mod packet;
 mod pass;
 mod path;
+mod payload;
 mod run;
 pub mod session;
 pub mod skb;

@@ -331,6 +331,8 @@ impl Tally {
             self.mismatches.len(),
             self.mismatches.join("\n")
         );
+        let is_modelled = |cause: &Cause| !matches!(cause, Cause::NotModelled(_));
+        assert!(self.causes.keys().all(is_modelled), "a construct is not modelled");
     }
 }
 

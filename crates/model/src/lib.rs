@@ -19,6 +19,7 @@ pub mod hook;
 pub mod matching;
 pub mod net;
 pub mod origin;
+pub mod payload;
 pub mod ruleset;
 pub mod set;
 pub mod snapshot;

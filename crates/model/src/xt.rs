@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::hook::Manip;
+use crate::payload::{Instruction, TextSearch, U32};
 use crate::value::Value;
 
 /// A match of an iptables extension that is no test of one field.
@@ -50,6 +51,12 @@ pub enum Xt {
         /// The words of the rule.
         text: String,
     },
+    /// `-m string`: whether the packet holds a text.
+    Text(TextSearch),
+    /// `-m u32`: whether numbers in the packet lie in ranges.
+    U32(U32),
+    /// `-m bpf --bytecode`: whether a program says so (xt_bpf.c).
+    Bpf(Vec<Instruction>),
     /// A match on a header that packets of a flow don't have: an IPv6 extension header, AH, ESP. It fails,
     /// negated or not.
     AbsentHeader {
@@ -76,6 +83,9 @@ impl Xt {
             Self::Time(_) => "time",
             Self::Helper { .. } => "helper",
             Self::Policy { .. } => "policy",
+            Self::Text(_) => "string",
+            Self::U32(_) => "u32",
+            Self::Bpf(_) => "bpf",
             Self::AbsentHeader { .. } => "",
         }
     }
@@ -98,6 +108,9 @@ impl Xt {
             | Self::Time(_)
             | Self::Helper { .. }
             | Self::Policy { .. }
+            | Self::Text(_)
+            | Self::U32(_)
+            | Self::Bpf(_)
             | Self::AbsentHeader { .. } => false,
         }
     }

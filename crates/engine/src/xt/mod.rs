@@ -15,6 +15,7 @@ pub(crate) use memory::Memory;
 use natpath_model::{Opaque, Rule, RuleRef, Xt};
 
 use crate::pass::{Observer, Pass};
+use crate::payload;
 use crate::skb::Skb;
 
 /// What a match says of a packet.
@@ -66,6 +67,9 @@ impl<O: Observer> Pass<'_, '_, O> {
                 true => Answer::Unknown("depends on IPsec policies, which are not modelled".to_owned()),
                 false => Answer::Is(*none),
             },
+            Xt::Text(search) => payload::find_text(&skb.packet, search),
+            Xt::U32(condition) => payload::compare_numbers(&skb.packet, condition),
+            Xt::Bpf(program) => payload::run_program(&skb.packet, skb.mark, program),
             Xt::AbsentHeader { .. } => Answer::Is(false),
         }
     }

@@ -3,7 +3,7 @@
 /// Why a match can't be decided.
 pub(super) fn of_match(name: &str) -> &'static str {
     match name {
-        "string" | "u32" | "bpf" | "osf" | "tcpmss" => "depends on the packet's payload",
+        "osf" | "tcpmss" => "depends on the packet's payload",
         "rateest" => "depends on how fast packets come",
         "cgroup" => "depends on the control group of the socket",
         "connlabel" => "depends on the connection's labels, which are not recorded",

@@ -7,7 +7,7 @@ use natpath_model::xt::{
 use natpath_model::{Direction, Family, Field, Manip, Test, Value, Xt};
 
 use super::matches::{bang, bounds, interface, mark, mask_of};
-use super::{put, quote};
+use super::{payload, put, quote};
 use crate::iptables_save::lower::{sides_text, xt_words};
 
 /// Writes a match with its `-m`.
@@ -41,6 +41,9 @@ pub(super) fn write(out: &mut String, family: Family, condition: &Xt) {
             put(out, format_args!("{} --helper ", bang(*negated)));
             quote(out, name);
         }
+        Xt::Text(search) => payload::write_text(out, search),
+        Xt::U32(condition) => payload::write_u32(out, condition),
+        Xt::Bpf(program) => payload::write_program(out, program),
         Xt::Policy { .. } | Xt::AbsentHeader { .. } => {}
     }
 }
