@@ -290,9 +290,7 @@ fn match_needs_conntrack(condition: &Match) -> bool {
         Match::Is(test) => is_of_conntrack(test.expr.field()),
         Match::AnyOf { tests, .. } => tests.iter().any(|test| is_of_conntrack(test.expr.field())),
         Match::Xt(condition) => condition.needs_conntrack(),
-        Match::Opaque(opaque) => {
-            ["connlabel", "cluster"].iter().any(|name| opaque.construct == format!("-m {name}"))
-        }
+        Match::Opaque(opaque) => opaque.construct == "-m connlabel",
         Match::Chance { .. } | Match::Nth { .. } => false,
     }
 }

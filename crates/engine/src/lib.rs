@@ -24,6 +24,7 @@ mod fib;
 mod finding;
 mod flow;
 pub mod host;
+mod jhash;
 mod matching;
 mod nat;
 pub mod packet;

@@ -51,6 +51,29 @@ pub enum Xt {
         /// The words of the rule.
         text: String,
     },
+    /// `-m cluster`: whether the connection's source is one of those of this node.
+    Cluster(Cluster),
+    /// `-m cgroup`: whether the sending socket is in a control group.
+    ControlGroup {
+        /// The words of the rule.
+        text: String,
+    },
+    /// `-m tcpmss`: whether the largest segment that a sender offers to take lies in a range.
+    SegmentSize {
+        /// The smallest.
+        min: u16,
+        /// The largest.
+        max: u16,
+        /// Whether the rule applies to what lies outside, or is not offered.
+        negated: bool,
+    },
+    /// `-m ipvs`.
+    Ipvs {
+        /// Whether the rule applies to packets that IPVS has nothing to do with (`! --ipvs`).
+        of_others: bool,
+        /// The words of the rule.
+        text: String,
+    },
     /// `-m string`: whether the packet holds a text.
     Text(TextSearch),
     /// `-m u32`: whether numbers in the packet lie in ranges.
@@ -83,6 +106,10 @@ impl Xt {
             Self::Time(_) => "time",
             Self::Helper { .. } => "helper",
             Self::Policy { .. } => "policy",
+            Self::Cluster(_) => "cluster",
+            Self::ControlGroup { .. } => "cgroup",
+            Self::SegmentSize { .. } => "tcpmss",
+            Self::Ipvs { .. } => "ipvs",
             Self::Text(_) => "string",
             Self::U32(_) => "u32",
             Self::Bpf(_) => "bpf",
@@ -108,6 +135,10 @@ impl Xt {
             | Self::Time(_)
             | Self::Helper { .. }
             | Self::Policy { .. }
+            | Self::Cluster(_)
+            | Self::ControlGroup { .. }
+            | Self::SegmentSize { .. }
+            | Self::Ipvs { .. }
             | Self::Text(_)
             | Self::U32(_)
             | Self::Bpf(_)
@@ -118,7 +149,7 @@ impl Xt {
     /// Whether the kernel tracks connections because of such a rule.
     #[must_use]
     pub fn needs_conntrack(&self) -> bool {
-        matches!(self, Self::ConnLimit(_) | Self::ConnBytes(_) | Self::Helper { .. })
+        matches!(self, Self::ConnLimit(_) | Self::ConnBytes(_) | Self::Helper { .. } | Self::Cluster(_))
     }
 }
 
@@ -347,6 +378,19 @@ pub struct SocketTest {
     pub transparent: bool,
     /// `--nowildcard`: sockets of any address count too.
     pub no_wildcard: bool,
+}
+
+/// `-m cluster` (xt_cluster.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cluster {
+    /// How many nodes there are, at least 1.
+    pub nodes: u32,
+    /// Those that are meant, a bit for each.
+    pub own: u32,
+    /// What the hash begins with.
+    pub seed: u32,
+    /// Whether it is the other nodes that are meant.
+    pub negated: bool,
 }
 
 /// `-m time` (xt_time.c).

@@ -222,7 +222,7 @@ impl Changes {
         };
         match effect {
             Effect::Mark(from, to) | Effect::Tproxy { mark: (from, to), .. } => {
-                (old.mark, new.mark) = (Some(from), Some(to))
+                (old.mark, new.mark) = (Some(from), Some(to));
             }
             Effect::Connmark(from, to) => (old.connmark, new.connmark) = (Some(from), Some(to)),
             Effect::Zone(zone) => new.zone = Some(zone.0),

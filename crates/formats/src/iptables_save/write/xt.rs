@@ -1,8 +1,8 @@
 //! Matches of extensions that are no test of the header.
 
 use natpath_model::xt::{
-    ConnBytes, ConnLimit, HashLimit, IdRange, Measure, Owner, Per, Rate, Recent, RecentOp, ReversePath,
-    SocketTest, TimeWindow,
+    Cluster, ConnBytes, ConnLimit, HashLimit, IdRange, Measure, Owner, Per, Rate, Recent, RecentOp,
+    ReversePath, SocketTest, TimeWindow,
 };
 use natpath_model::{Direction, Family, Field, Manip, Test, Value, Xt};
 
@@ -13,7 +13,10 @@ use crate::iptables_save::lower::{sides_text, xt_words};
 /// Writes a match with its `-m`.
 pub(super) fn write(out: &mut String, family: Family, condition: &Xt) {
     match condition {
-        Xt::Policy { text, .. } | Xt::AbsentHeader { text } => return put(out, format_args!(" {text}")),
+        Xt::Policy { text, .. }
+        | Xt::AbsentHeader { text }
+        | Xt::ControlGroup { text }
+        | Xt::Ipvs { text, .. } => return put(out, format_args!(" {text}")),
         _ => put(out, format_args!(" -m {}", condition.name())),
     }
     match condition {
@@ -44,7 +47,18 @@ pub(super) fn write(out: &mut String, family: Family, condition: &Xt) {
         Xt::Text(search) => payload::write_text(out, search),
         Xt::U32(condition) => payload::write_u32(out, condition),
         Xt::Bpf(program) => payload::write_program(out, program),
-        Xt::Policy { .. } | Xt::AbsentHeader { .. } => {}
+        Xt::Cluster(Cluster { nodes, own, seed, negated }) => put(
+            out,
+            format_args!(
+                "{} --cluster-local-nodemask {own:#010x} --cluster-total-nodes {nodes} \
+                 --cluster-hash-seed {seed:#010x}",
+                bang(*negated)
+            ),
+        ),
+        Xt::SegmentSize { min, max, negated } => {
+            put(out, format_args!("{} --mss {min}:{max}", bang(*negated)));
+        }
+        Xt::Policy { .. } | Xt::AbsentHeader { .. } | Xt::ControlGroup { .. } | Xt::Ipvs { .. } => {}
     }
 }
 
