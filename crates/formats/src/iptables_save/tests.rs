@@ -338,12 +338,7 @@ fn unknown_constructs_are_carried() {
         "-m set --return-nomatch ! --match-set x src",
         6,
     );
-    check(
-        "-p tcp -m devgroup --src-group 2 --dport 80",
-        "-m devgroup",
-        "-m devgroup --src-group 2",
-        13,
-    );
+    check("-p tcp -m devgroup --src-group 2 --dport 80", "-m devgroup", "-m devgroup --src-group 2", 13);
     check("-m cpu --cpu 1 -j DROP", "-m cpu", "-m cpu --cpu 1", 6);
     check(
         "-p sctp --chunk-types any DATA -j DROP",
