@@ -1,6 +1,6 @@
 //! Why a packet ended, as half a sentence.
 
-use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Place, Step, Why};
+use natpath_engine::trace::{Assumption, ChainEnd, Effect, End, Hop, Outcome, Place, Step, Why};
 use natpath_model::{InterfaceName, RouteType};
 
 use super::{has_finding, refusal};
@@ -106,7 +106,10 @@ pub(super) fn constructs(view: &View<'_>, host: &str) -> String {
 fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]) -> String {
     let (src, dst) = (end.header.src.address, end.header.dst.address);
     match end.why {
-        Some(Why::Rule) => format!("a rule of {host} drops it{}", maker(view, end)),
+        Some(Why::Rule) => match wanted_proxy(hops) {
+            Some(port) => format!("no transparent socket of {host} listens on port {port} for TPROXY"),
+            None => format!("a rule of {host} drops it{}", maker(view, end)),
+        },
         Some(Why::Policy) => match policy_chain(view, hops) {
             Some(chain) => format!("the policy of {chain} on {host} drops it"),
             None => format!("a chain's policy on {host} drops it"),
@@ -130,7 +133,9 @@ fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]
         Some(Why::RedirectNoAddress) => format!("{host} {interface} has no address to translate to"),
         Some(Why::Invalid) => format!("{host} drops it as invalid"),
         Some(Why::RouteType) if is_of_socket(hops) => {
-            format!("{host} gives it to a socket of its own, but routes it elsewhere, and drops it for that")
+            format!(
+                "it belongs to a socket of {host}, but its route leads away, and {host} does not forward such packets"
+            )
         }
         Some(Why::RouteType) => unroutable(view, end, hops),
         Some(Why::WrongSource) => format!("it comes from {src}, which nobody asked"),
@@ -142,6 +147,14 @@ fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]
 /// Whether the host at which a packet ended is the one that made it.
 pub(super) fn is_made_here(end: &End, hops: &[Hop]) -> bool {
     matches!(hops, [only] if only.host == end.at.host && only.in_interface.is_none())
+}
+
+/// The port on which TPROXY has found no socket for a packet.
+fn wanted_proxy(hops: &[Hop]) -> Option<u16> {
+    hops.last()?.steps.iter().find_map(|step| match step {
+        Step::Rule { effect: Effect::NoProxy(port), .. } => Some(*port),
+        _ => None,
+    })
 }
 
 /// Whether a packet was dropped because it belongs to a socket and its route leads away.
