@@ -382,6 +382,6 @@ fn probes_of_hosts_beside_the_checkout_end_as_recorded() {
     let mut tally = Tally::default();
     let own = hosts();
     let names = own.iter().filter_map(|host| host.file_name()?.to_str()).chain(BESIDE);
-    names.for_each(|name| tally.add(&beside.join(name)));
+    names.map(|name| beside.join(name)).filter(|path| path.is_dir()).for_each(|path| tally.add(&path));
     tally.close("hosts beside the checkout");
 }

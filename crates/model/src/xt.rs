@@ -262,13 +262,46 @@ pub struct HashKey {
     pub dst_port: bool,
 }
 
+/// What [`HashLimit`] limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashRate {
+    /// Packets.
+    Packets(Rate),
+    /// Bytes.
+    Bytes(ByteRate),
+}
+
+/// A rate of bytes as the kernel keeps it: in chunks of 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRate {
+    /// What a chunk costs, in 2^-32 of what a second brings in.
+    pub cost: u32,
+    /// How often the credit of a second is given at once when it is used up.
+    pub refills: u32,
+}
+
+impl ByteRate {
+    /// The cost of chunks at a rate of bytes a second (libxt_hashlimit.c, `bytes_to_cost`).
+    #[must_use]
+    pub fn cost_of(bytes: u64) -> u32 {
+        u32::try_from(u64::from(u32::MAX) / ((bytes >> 4) + 1)).unwrap_or(u32::MAX)
+    }
+
+    /// The bytes a second (`cost_to_bytes`).
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        let chunks = u32::MAX.checked_div(self.cost).unwrap_or(u32::MAX);
+        u64::from(chunks.saturating_sub(1)) << 4
+    }
+}
+
 /// `-m hashlimit` (xt_hashlimit.c).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashLimit {
     /// The table's name; rules of one name share it.
     pub name: String,
     /// The rate.
-    pub rate: Rate,
+    pub rate: HashRate,
     /// `--hashlimit-above`: whether the rule applies to what exceeds the rate.
     pub above: bool,
     /// What has a bucket of its own.

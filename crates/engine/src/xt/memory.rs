@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use natpath_model::set::Key;
-use natpath_model::xt::Rate;
+use natpath_model::xt::{ByteRate, HashRate, Rate};
 use natpath_model::{Endpoint, Port, Protocol, Tuple, Value, Zone};
 
 use super::Place;
@@ -17,7 +17,7 @@ use crate::time::Instant;
 pub(crate) struct Memory {
     limits: BTreeMap<Place, Tokens>,
     quotas: BTreeMap<Place, u64>,
-    pub(super) hash_limits: BTreeMap<(String, bool), BTreeMap<BucketKey, Tokens>>,
+    pub(super) hash_limits: BTreeMap<(String, bool), BTreeMap<BucketKey, Bucket>>,
     pub(super) recent: BTreeMap<String, Vec<Seen>>,
     pub(super) connections: BTreeMap<Place, BTreeMap<(Value, Zone), Vec<Tuple>>>,
     pub(super) sets: BTreeMap<String, SetChanges>,
@@ -54,6 +54,76 @@ impl Tokens {
         let enough = self.tokens >= rate.cost();
         if enough {
             self.tokens -= rate.cost();
+        }
+        enough
+    }
+}
+
+/// A bucket of hashlimit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bucket {
+    /// For packets.
+    Packets(Tokens),
+    /// For bytes.
+    Bytes(Credit),
+}
+
+impl Bucket {
+    pub(super) fn full(rate: HashRate, now: Instant) -> Self {
+        match rate {
+            HashRate::Packets(rate) => Self::Packets(Tokens::full(rate, now)),
+            HashRate::Bytes(rate) => {
+                Self::Bytes(Credit { left: Credit::SECOND, refills: rate.refills, used: now })
+            }
+        }
+    }
+
+    pub(super) fn used(self) -> Instant {
+        match self {
+            Self::Packets(tokens) => tokens.used,
+            Self::Bytes(credit) => credit.used,
+        }
+    }
+
+    /// Takes what a packet of this length costs, if there is so much.
+    pub(super) fn take(&mut self, rate: HashRate, length: u32, now: Instant) -> bool {
+        match (self, rate) {
+            (Self::Packets(tokens), HashRate::Packets(rate)) => tokens.take(rate, now),
+            (Self::Bytes(credit), HashRate::Bytes(rate)) => credit.take(rate, length, now),
+            // Rules of one name that disagree: the table is that of the first.
+            (Self::Packets(_), HashRate::Bytes(_)) | (Self::Bytes(_), HashRate::Packets(_)) => true,
+        }
+    }
+}
+
+/// What may still be sent at a rate of bytes (xt_hashlimit.c, `hashlimit_byte_cost`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Credit {
+    left: u64,
+    refills: u32,
+    used: Instant,
+}
+
+impl Credit {
+    /// What a millisecond brings in (`CREDITS_PER_JIFFY_BYTES`, of a kernel whose jiffy is one; others round in
+    /// another place).
+    const MILLISECOND: u64 = 1 << 22;
+    /// What a second brings in, which is the most there can be.
+    const SECOND: u64 = 1000 * Self::MILLISECOND;
+
+    fn take(&mut self, rate: ByteRate, length: u32, now: Instant) -> bool {
+        let gained = now.0.saturating_sub(self.used.0).saturating_mul(Self::MILLISECOND);
+        self.used = now;
+        self.left = self.left.saturating_add(gained).min(Self::SECOND);
+        let chunks = u64::from((length >> 4) + 1);
+        let cost = (chunks * ((u64::from(rate.cost) * Self::SECOND) >> 32)).min(Self::SECOND);
+        if self.left < cost && self.refills > 0 {
+            self.refills -= 1;
+            self.left = Self::SECOND;
+        }
+        let enough = self.left >= cost;
+        if enough {
+            self.left -= cost;
         }
         enough
     }

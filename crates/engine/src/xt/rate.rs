@@ -5,7 +5,7 @@ use natpath_model::xt::{ConnBytes, ConnLimit, HashLimit, Measure};
 use natpath_model::{Direction, Family, Manip, Port, Value};
 
 use super::Place;
-use super::memory::{BucketKey, Tokens};
+use super::memory::{Bucket, BucketKey};
 use crate::conntrack::TcpState;
 use crate::pass::{Observer, Pass};
 use crate::skb::Skb;
@@ -18,11 +18,11 @@ impl<O: Observer> Pass<'_, '_, O> {
         let family = skb.packet.family();
         let table = self.state.memory.hash_limits.entry((limit.name.clone(), family == Family::Ip6));
         let table = table.or_default();
-        let expired = |tokens: &Tokens| now.0 > tokens.used.0.saturating_add(limit.expire.into());
-        table.retain(|_, tokens| !expired(tokens));
+        let expired = |bucket: &Bucket| now.0 > bucket.used().0.saturating_add(limit.expire.into());
+        table.retain(|_, bucket| !expired(bucket));
         let key = bucket_key(skb, limit);
-        let tokens = table.entry(key).or_insert_with(|| Tokens::full(limit.rate, now));
-        tokens.take(limit.rate, now) != limit.above
+        let bucket = table.entry(key).or_insert_with(|| Bucket::full(limit.rate, now));
+        bucket.take(limit.rate, skb.packet.length(), now) != limit.above
     }
 
     /// xt_connlimit.c: how many connections of the address group have met this rule and still live, this

@@ -1,7 +1,7 @@
 //! Matches of extensions that are no test of the header.
 
 use natpath_model::xt::{
-    Cluster, ConnBytes, ConnLimit, HashLimit, IdRange, Measure, Owner, Per, Rate, Recent, RecentOp,
+    Cluster, ConnBytes, ConnLimit, HashLimit, HashRate, IdRange, Measure, Owner, Per, Rate, Recent, RecentOp,
     ReversePath, SocketTest, TimeWindow,
 };
 use natpath_model::{Direction, Family, Field, Manip, Test, Value, Xt};
@@ -88,7 +88,17 @@ fn write_owner(out: &mut String, owner: &Owner) {
 
 fn write_hashlimit(out: &mut String, limit: &HashLimit) {
     let option = if limit.above { "--hashlimit-above" } else { "--hashlimit-upto" };
-    put(out, format_args!(" {option} {} --hashlimit-burst {}", rate(limit.rate), limit.rate.burst));
+    match limit.rate {
+        HashRate::Packets(packets) => {
+            put(out, format_args!(" {option} {} --hashlimit-burst {}", rate(packets), packets.burst));
+        }
+        HashRate::Bytes(bytes) => {
+            put(out, format_args!(" {option} {}b/s", bytes.bytes()));
+            if bytes.refills > 0 {
+                put(out, format_args!(" --hashlimit-burst {}b", bytes.bytes() * u64::from(bytes.refills)));
+            }
+        }
+    }
     let key = limit.key;
     let modes = [
         (key.src.is_some(), "srcip"),
