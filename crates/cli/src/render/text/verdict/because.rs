@@ -85,7 +85,7 @@ pub(super) fn fix(view: &View<'_>) -> Vec<Fix> {
         lines.extend(Some(help).filter(|help| !help.is_empty()).map(Fix::Advice));
         lines.extend(commands);
     }
-    lines.extend(local_delivery(view));
+    lines.extend(local_delivery(view).into_iter().flatten());
     lines
 }
 
@@ -103,7 +103,7 @@ fn owner(view: &View<'_>, host: HostId, rules: &[RuleRef], fix: &str) -> Option<
 
 /// How a packet that TPROXY gave to a socket gets there: by a route that ends at the host, which its mark
 /// leads to.
-fn local_delivery(view: &View<'_>) -> Option<Fix> {
+fn local_delivery(view: &View<'_>) -> Option<[Fix; 3]> {
     let broken = view.path.result.broken.as_ref().map(|broken| &broken.hops);
     let hop = broken.unwrap_or(&view.path.hops).last()?;
     let is_stopped = hop.steps.iter().any(|step| matches!(step, Step::OfSocket));
@@ -113,8 +113,10 @@ fn local_delivery(view: &View<'_>) -> Option<Fix> {
     });
     let mark = mark.filter(|mark| is_stopped && *mark != 0)?;
     let (family, all) = if view.flow.dst.is_ipv4() { ("", "0.0.0.0/0") } else { (" -6", "::/0") };
-    Some(Fix::Advice(format!(
-        "route what has the mark to this host: `ip{family} rule add fwmark {mark:#x} lookup 100` and \
-         `ip{family} route add local {all} dev lo table 100`"
-    )))
+    let host = view.place(hop.host);
+    Some([
+        Fix::Advice("route what has the mark to the host itself".to_owned()),
+        Fix::Command(format!("ip{family} rule add fwmark {mark:#x} lookup 100    # on {host}")),
+        Fix::Command(format!("ip{family} route add local {all} dev lo table 100    # on {host}")),
+    ])
 }
