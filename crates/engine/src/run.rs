@@ -457,7 +457,8 @@ impl<'w, 'a> Run<'w, 'a> {
     }
 
     /// The state after the run, ready for the next flow.
-    pub(crate) fn into_state(self) -> (State, Env, Vec<Journey>) {
+    pub(crate) fn into_state(mut self) -> (State, Env, Vec<Journey>) {
+        self.forget_closed();
         let Self { mut state, env, journeys, .. } = self;
         for host in &mut state.hosts {
             host.conntrack.sweep(env.now);

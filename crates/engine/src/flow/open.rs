@@ -45,6 +45,7 @@ fn begin(run: &mut Run<'_, '_>) -> SocketKey {
         SocketKey { node: node.into(), protocol: header.protocol, local: header.src, remote: header.dst };
     let transparent = run.client_is_transparent();
     run.state.sockets.open(client, transparent);
+    run.forget_closed();
     let mut packet = packet;
     if let Transport::Tcp { .. } = packet.transport {
         packet.transport = run.state.sockets.syn(&client);

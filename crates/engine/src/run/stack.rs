@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use natpath_model::Item;
 
-use super::{Journey, Run};
+use super::{Journey, Run, State};
 use crate::conntrack::Tracked;
-use crate::endpoint::{Answer, Listener, Reaction, Role};
+use crate::endpoint::{Answer, Listener, Reaction, Role, SocketState};
 use crate::packet::{Packet, TcpFlags, icmp};
 use crate::skb::{Reason, Skb, Transparent};
 use crate::tproxy::AssignedSocket;
@@ -114,6 +114,9 @@ impl Run<'_, '_> {
         if reaction.taken {
             self.note_route(host, skb);
         }
+        if skb.packet.tcp_flags().is_some_and(|flags| flags.has(TcpFlags::RST)) {
+            self.forget_closed();
+        }
         self.answer(journey, Place::Host(host), reaction);
         if reaction.unreachable {
             // __udp4_lib_rcv: the packet has let go of its connection by now.
@@ -135,6 +138,18 @@ impl Run<'_, '_> {
             && !is_drawn
         {
             self.state.hosts[host.0 as usize].memory.receives(header.dst, header.src, link);
+        }
+    }
+
+    /// Has the hosts forget the sockets that are closed.
+    pub(crate) fn forget_closed(&mut self) {
+        let State { hosts, sockets, .. } = &mut self.state;
+        for (host, number) in hosts.iter_mut().zip(0u32..) {
+            let node = Place::Host(HostId(number));
+            host.memory.keep_sockets(|protocol, own, other| {
+                let socket = sockets.find(node, protocol, own, other);
+                socket.is_some_and(|socket| socket.state != SocketState::Reset)
+            });
         }
     }
 

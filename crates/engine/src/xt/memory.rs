@@ -221,6 +221,16 @@ impl Memory {
         self.routes.get(&ends(own, other)) == Some(&link)
     }
 
+    /// Forgets the sockets that are closed.
+    pub(crate) fn keep_sockets(&mut self, is_open: impl Fn(Protocol, Endpoint, Endpoint) -> bool) {
+        let is_open = |protocol: Protocol, ends: &Ends| {
+            let [own, other] = ends.map(|(address, port)| Endpoint::new(address, Port::new(port)));
+            is_open(protocol, own, other)
+        };
+        self.sockets.retain(|(protocol, ends), _| is_open(*protocol, ends));
+        self.routes.retain(|ends, _| is_open(Protocol::TCP, ends));
+    }
+
     /// The socket with these ends, if it has sent.
     pub(crate) fn sender(
         &self,
