@@ -59,7 +59,11 @@ pub(super) fn udp_listener(wanted: &Socket) -> Result<OwnedFd> {
         (SocketAddr::V4(_), false) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
         (SocketAddr::V6(_), false) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
         (SocketAddr::V4(_), true) => setsockopt(&socket, sockopt::Ipv4OrigDstAddr, &true)?,
-        (SocketAddr::V6(_), true) => setsockopt(&socket, sockopt::Ipv6OrigDstAddr, &true)?,
+        (SocketAddr::V6(_), true) => {
+            setsockopt(&socket, sockopt::Ipv6OrigDstAddr, &true)?;
+            // It may take IPv4, too.
+            setsockopt(&socket, sockopt::Ipv4OrigDstAddr, &true)?;
+        }
     }
     Ok(socket)
 }
@@ -247,6 +251,10 @@ pub(super) fn answer_as(data: &[u8], from: SocketAddr, to: SocketAddr) -> Result
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     anywhere(&socket, from.is_ipv6())?;
     bind(socket.as_raw_fd(), &SockaddrStorage::from(from))?;
+    let to = match to.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, to.port())),
+        IpAddr::V6(_) => to,
+    };
     sendto(socket.as_raw_fd(), data, &SockaddrStorage::from(to), MsgFlags::empty())?;
     Ok(())
 }
