@@ -69,7 +69,7 @@ impl Run<'_, '_> {
         }
         // A server that is asked at an address which is not the host's is one that may answer from there.
         let is_foreign = !known_host.fib.is_local(packet.dst);
-        let is_first = packet.tcp_flags().is_none_or(|flags| flags.0 & 0x17 == TcpFlags::SYN.0);
+        let is_first = packet.tcp_flags().is_none_or(TcpFlags::begin);
         if !known_host.snapshot.given.has(Item::Sockets) {
             let known =
                 self.state.sockets.find(Place::Host(host), header.protocol, header.dst, header.src).is_some();
