@@ -188,6 +188,10 @@ impl<O: Observer> Pass<'_, '_, O> {
                     self.undecided("-j SET", origin, &reason)
                 }
             },
+            Statement::Tproxy(proxy) => match self.tproxy(skb, at, proxy) {
+                (true, effect) => (RuleVerdict::Accept, effect),
+                (false, effect) => (RuleVerdict::End(Reason::dropped(Why::Rule)), effect),
+            },
             Statement::Opaque(opaque) => self.undecided(&opaque.construct, &opaque.origin, &opaque.reason),
         }
     }

@@ -10,6 +10,7 @@ use natpath_model::{Endpoint, Protocol};
 
 use crate::errors::reset_for;
 use crate::packet::{Numbers, Packet, TcpFlags, Transport, icmp};
+use crate::skb::Transparent;
 use crate::trace::{FlowPacket, HostId, Place};
 
 /// Who holds a socket.
@@ -66,6 +67,8 @@ pub(crate) struct Socket {
     pub(crate) state: SocketState,
     /// Whether data has come in.
     pub(crate) received: bool,
+    /// Whether it may have an address that its host lacks.
+    pub(crate) transparent: Transparent,
     /// The number after the last byte sent (`SND.NXT`).
     sent: u32,
     /// The number after the last byte that was acknowledged (`SND.UNA`).
@@ -92,9 +95,9 @@ pub(crate) enum SocketState {
 }
 
 impl Socket {
-    fn new(state: SocketState, sequence: u32) -> Self {
+    fn new(state: SocketState, sequence: u32, transparent: Transparent) -> Self {
         let sent = sequence.wrapping_add(1);
-        Self { state, received: false, sent, acknowledged: sequence, expected: 0, ahead: None }
+        Self { state, received: false, transparent, sent, acknowledged: sequence, expected: 0, ahead: None }
     }
 
     /// Whether all that was sent is acknowledged.
@@ -149,17 +152,46 @@ pub(crate) struct Reaction {
     /// Whether a socket or responder took it.
     pub(crate) taken: bool,
     /// What it sends in turn.
-    pub(crate) answer: Option<(Packet, Role)>,
+    pub(crate) answer: Option<Answer>,
     /// Whether it answers "port unreachable".
     pub(crate) unreachable: bool,
+}
+
+/// A packet that a stack sends because of another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) packet: Packet,
+    pub(crate) role: Role,
+    /// Whether the socket it comes from may have an address that its host lacks.
+    pub(crate) transparent: Transparent,
+}
+
+/// The socket for connections and datagrams that no other socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// There is none.
+    Nobody,
+    /// It takes what has no socket of its own.
+    Listens(Transparent),
+    /// TPROXY has given it the packet, so that it takes it also where another socket would.
+    Assigned(Transparent),
+}
+
+impl Listener {
+    fn transparent(self) -> Transparent {
+        match self {
+            Self::Nobody => Transparent::Known(false),
+            Self::Listens(transparent) | Self::Assigned(transparent) => transparent,
+        }
+    }
 }
 
 impl Reaction {
     const TAKEN: Self = Self { taken: true, answer: None, unreachable: false };
     const REFUSED: Self = Self { taken: false, answer: None, unreachable: false };
 
-    fn answer(packet: Packet, role: Role) -> Self {
-        Self { answer: Some((packet, role)), ..Self::TAKEN }
+    fn answer(packet: Packet, role: Role, transparent: Transparent) -> Self {
+        Self { answer: Some(Answer { packet, role, transparent }), ..Self::TAKEN }
     }
 }
 
@@ -170,13 +202,13 @@ impl Sockets {
     }
 
     /// Opens a client's socket.
-    pub(crate) fn open(&mut self, key: SocketKey) {
+    pub(crate) fn open(&mut self, key: SocketKey, transparent: Transparent) {
         // The other end of an earlier connection with the same addresses has long forgotten it.
         let mirrored = |other: &SocketKey| {
             other.protocol == key.protocol && other.local == key.remote && other.remote == key.local
         };
         self.open.retain(|other, _| !mirrored(other));
-        self.open.insert(key, Socket::new(SocketState::Waiting, self.sequence));
+        self.open.insert(key, Socket::new(SocketState::Waiting, self.sequence, transparent));
     }
 
     pub(crate) fn get(&self, key: &SocketKey) -> Option<&Socket> {
@@ -250,8 +282,15 @@ impl Sockets {
         self.open.get(&SocketKey { node: node.into(), protocol, local, remote })
     }
 
-    /// Gives a packet to a node's stack. `listening` says whether a server's socket takes its destination.
-    pub(crate) fn deliver(&mut self, node: Node, packet: &Packet, listening: bool) -> Reaction {
+    /// Gives a packet to a node's stack. `listener`: the server's socket for its destination; `asks`: whether
+    /// a server answers it, as it does not answer answers.
+    pub(crate) fn deliver(
+        &mut self,
+        node: Node,
+        packet: &Packet,
+        listener: Listener,
+        asks: bool,
+    ) -> Reaction {
         if packet.bad_checksum {
             return Reaction::REFUSED;
         }
@@ -259,56 +298,75 @@ impl Sockets {
         let key =
             SocketKey { node: node.into(), protocol: header.protocol, local: header.dst, remote: header.src };
         match packet.transport {
-            Transport::Tcp { flags, .. } => self.deliver_tcp(key, packet, flags, listening),
-            Transport::Ports { .. } => self.deliver_datagram(key, packet, listening),
+            Transport::Tcp { flags, .. } => self.deliver_tcp(key, packet, flags, listener),
+            Transport::Ports { .. } => self.deliver_datagram(key, packet, listener, asks),
             Transport::Query { kind, .. } => self.deliver_query(key, packet, kind),
             Transport::Error { .. } => Reaction::TAKEN,
-            Transport::Other(_) => Reaction { taken: listening, ..Reaction::REFUSED },
+            Transport::Other(_) => Reaction { taken: listener != Listener::Nobody, ..Reaction::REFUSED },
         }
     }
 
-    fn deliver_tcp(&mut self, key: SocketKey, packet: &Packet, flags: TcpFlags, listening: bool) -> Reaction {
-        let Some(socket) = self.open.get_mut(&key) else {
+    fn deliver_tcp(
+        &mut self,
+        key: SocketKey,
+        packet: &Packet,
+        flags: TcpFlags,
+        listener: Listener,
+    ) -> Reaction {
+        let own = self.open.get_mut(&key).filter(|_| !matches!(listener, Listener::Assigned(_)));
+        let Some(socket) = own else {
+            let transparent = listener.transparent();
             let is_syn = flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK) && !flags.has(TcpFlags::RST);
-            if listening && is_syn {
+            if listener != Listener::Nobody && is_syn {
                 let sequence = self.sequence.wrapping_add(SEQUENCE_STEP / 2);
-                let mut socket = Socket::new(SocketState::SynReceived, sequence);
+                let mut socket = Socket::new(SocketState::SynReceived, sequence, transparent);
                 socket.expected = packet.seq_end();
                 self.open.insert(key, socket);
                 let numbers = Numbers { seq: sequence, ack: socket.expected };
                 let answer = segment(packet, TcpFlags::SYN.with(TcpFlags::ACK), numbers);
-                return Reaction::answer(answer, Role::Needed(FlowPacket::Answer));
+                return Reaction::answer(answer, Role::Needed(FlowPacket::Answer), transparent);
             }
-            return refuse(packet);
+            return refuse(packet, transparent);
         };
         match socket.state {
             SocketState::Waiting => deliver_to_waiting(socket, packet, flags),
             SocketState::SynReceived | SocketState::Open | SocketState::Closing => {
                 deliver_to_open(socket, packet, flags)
             }
-            SocketState::Reset => refuse(packet),
+            SocketState::Reset => refuse(packet, socket.transparent),
         }
     }
 
-    fn deliver_datagram(&mut self, key: SocketKey, packet: &Packet, listening: bool) -> Reaction {
+    fn deliver_datagram(
+        &mut self,
+        key: SocketKey,
+        packet: &Packet,
+        listener: Listener,
+        asks: bool,
+    ) -> Reaction {
         // A client's socket takes datagrams from anybody; of several the one that waits.
         let of_client = |(other, _): &(&SocketKey, &mut Socket)| {
             other.node == key.node && other.protocol == key.protocol && other.local == key.local
         };
-        if let Some((_, socket)) = self.open.iter_mut().filter(of_client).min_by_key(|(_, other)| other.state)
+        if !matches!(listener, Listener::Assigned(_))
+            && let Some((_, socket)) =
+                self.open.iter_mut().filter(of_client).min_by_key(|(_, other)| other.state)
         {
             socket.state = SocketState::Open;
             return Reaction::TAKEN;
         }
-        if !listening {
+        if listener == Listener::Nobody {
             return Reaction { unreachable: true, ..Reaction::REFUSED };
+        }
+        if !asks {
+            return Reaction::TAKEN;
         }
         let mut answer = *packet;
         (answer.src, answer.dst) = (packet.dst, packet.src);
         if let Transport::Ports { src, dst, .. } = &mut answer.transport {
             std::mem::swap(src, dst);
         }
-        Reaction::answer(fresh(answer), Role::Needed(FlowPacket::Answer))
+        Reaction::answer(fresh(answer), Role::Needed(FlowPacket::Answer), listener.transparent())
     }
 
     fn deliver_query(&mut self, key: SocketKey, packet: &Packet, kind: u8) -> Reaction {
@@ -330,7 +388,8 @@ impl Sockets {
             *kind = icmp::echo_reply(family);
         }
         // icmp_reply: with the type of service of the request.
-        Reaction::answer(Packet { ttl: 64, ..answer }, Role::Needed(FlowPacket::Answer))
+        let answer = Packet { ttl: 64, ..answer };
+        Reaction::answer(answer, Role::Needed(FlowPacket::Answer), Transparent::Known(false))
     }
 }
 
@@ -345,12 +404,12 @@ fn deliver_to_waiting(socket: &mut Socket, packet: &Packet, flags: TcpFlags) -> 
         return Reaction::TAKEN;
     }
     if !flags.has(TcpFlags::SYN) || !acknowledges {
-        return refuse(packet);
+        return refuse(packet, socket.transparent);
     }
     socket.state = SocketState::Open;
     (socket.acknowledged, socket.expected) = (numbers.ack, packet.seq_end());
     let answer = segment(packet, TcpFlags::ACK, socket.numbers());
-    Reaction::answer(answer, Role::Needed(FlowPacket::HandshakeAck))
+    Reaction::answer(answer, Role::Needed(FlowPacket::HandshakeAck), socket.transparent)
 }
 
 /// A segment of an open connection, or of one whose handshake ends (RFC 9293, 3.10.7.4).
@@ -362,7 +421,8 @@ fn deliver_to_open(socket: &mut Socket, packet: &Packet, flags: TcpFlags) -> Rea
             socket.state = SocketState::Reset;
             return Reaction::TAKEN;
         }
-        return Reaction::answer(segment(packet, TcpFlags::ACK, socket.numbers()), Role::Other);
+        let answer = segment(packet, TcpFlags::ACK, socket.numbers());
+        return Reaction::answer(answer, Role::Other, socket.transparent);
     }
     if flags.has(TcpFlags::SYN) {
         return Reaction::TAKEN;
@@ -382,7 +442,7 @@ fn deliver_to_open(socket: &mut Socket, packet: &Packet, flags: TcpFlags) -> Rea
     if flags.has(TcpFlags::FIN) && socket.expected == packet.seq_end() {
         socket.state = SocketState::Closing;
     }
-    Reaction::answer(segment(packet, TcpFlags::ACK, socket.numbers()), Role::Other)
+    Reaction::answer(segment(packet, TcpFlags::ACK, socket.numbers()), Role::Other, socket.transparent)
 }
 
 fn header(key: &SocketKey, flags: TcpFlags, numbers: Numbers) -> Transport {
@@ -401,12 +461,12 @@ fn segment(packet: &Packet, flags: TcpFlags, numbers: Numbers) -> Packet {
 }
 
 /// What a stack does with a segment that fits no socket.
-fn refuse(packet: &Packet) -> Reaction {
+fn refuse(packet: &Packet, transparent: Transparent) -> Reaction {
     let Some(transport) = reset_for(packet) else { return Reaction::REFUSED };
     let mut reset = Packet { src: packet.dst, dst: packet.src, transport, data: 0, ..*packet };
     // tcp_v4_send_reset: with the type of service of what it answers.
     reset = Packet { tos: packet.tos, ..fresh(reset) };
-    Reaction { answer: Some((reset, Role::Other)), ..Reaction::REFUSED }
+    Reaction { answer: Some(Answer { packet: reset, role: Role::Other, transparent }), ..Reaction::REFUSED }
 }
 
 /// A packet as a stack sends it: with a time to live of its own.

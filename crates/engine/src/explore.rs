@@ -2,8 +2,9 @@
 
 use crate::choice::{Choices, Pick};
 use crate::endpoint::Role;
+use crate::finding::{self, Evidence};
 use crate::flow::{self, FlowRun, Start};
-use crate::run::State;
+use crate::run::{Beyond, State};
 use crate::trace::{Assumption, At, Broken, End, FlowPacket, Hop, Outcome, PathResult, Reply, Step};
 use crate::world::World;
 
@@ -22,7 +23,7 @@ pub(crate) fn explore(world: &World<'_>, start: &Start<'_>, state: &State) -> Ve
     let mut leaves: Vec<Leaf> = Vec::new();
     let mut script = Some(Vec::new());
     while let Some(picks) = script {
-        let run = flow::run(world, start, state.clone(), Choices::scripted(picks));
+        let run = run(world, start, state, &picks);
         script = run.env.choices.following();
         leaves.push(Leaf { probability: run.env.choices.probability(), run });
         if script.is_some() && leaves.len() >= MAX_RUNS {
@@ -30,6 +31,22 @@ pub(crate) fn explore(world: &World<'_>, start: &Start<'_>, state: &State) -> Ve
         }
     }
     settle_doubts(leaves, false)
+}
+
+/// Runs a flow once. The outside answers, unless a fault shows that it can't.
+fn run(world: &World<'_>, start: &Start<'_>, state: &State, picks: &[usize]) -> FlowRun {
+    let with = |beyond| flow::run(world, start, state.clone(), Choices::scripted(picks.to_vec()), beyond);
+    let run = with(Beyond::Answers);
+    // What a server sends on its own asks for no answer.
+    let is_unmade = || {
+        let found = finding::find(&Evidence { world, sender: start.sender, run: &run });
+        finding::unmakes(&run.result, &found)
+    };
+    if start.act.is_by_client() && run.result.end.outcome == Outcome::Left && is_unmade() {
+        with(Beyond::IsSilent)
+    } else {
+        run
+    }
 }
 
 /// Courses that are not all: they say so, and their probabilities are made to sum to 1.

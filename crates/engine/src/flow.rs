@@ -10,7 +10,7 @@ use natpath_model::flow::{CloseHow, Side};
 
 use crate::choice::Choices;
 use crate::packet::Packet;
-use crate::run::{Journey, Run, Sender, State};
+use crate::run::{Beyond, Journey, Run, Sender, State};
 use crate::state::Env;
 use crate::trace::{End, Header, Outcome, PathResult, Place};
 use crate::world::{End as WireEnd, World};
@@ -70,8 +70,14 @@ impl Act<'_> {
 }
 
 /// Runs a line once.
-pub(crate) fn run(world: &World<'_>, start: &Start<'_>, state: State, choices: Choices) -> FlowRun {
-    let run = Run::new(world, start.flow, start.sender, state, choices);
+pub(crate) fn run(
+    world: &World<'_>,
+    start: &Start<'_>,
+    state: State,
+    choices: Choices,
+    beyond: Beyond,
+) -> FlowRun {
+    let run = Run::new(world, start.flow, start.sender, state, choices, beyond);
     match start.act {
         Act::Open => open::run(run, start.number),
         Act::Frame(from, to, packet) => open::inject(run, from, to, packet),

@@ -405,9 +405,7 @@ fn match_needs_conntrack(condition: &Match) -> bool {
         Match::Is(test) => is_of_conntrack(test.expr.field()),
         Match::AnyOf { tests, .. } => tests.iter().any(|test| is_of_conntrack(test.expr.field())),
         Match::Xt(condition) => condition.needs_conntrack(),
-        Match::Opaque(opaque) => {
-            ["connlabel", "cluster"].iter().any(|name| opaque.construct == format!("-m {name}"))
-        }
+        Match::Opaque(opaque) => opaque.construct == "-m connlabel",
         Match::Chance { .. } | Match::Nth { .. } => false,
     }
 }
@@ -438,6 +436,7 @@ fn statement_needs_conntrack(statement: &Statement) -> bool {
         | Statement::Tos { .. }
         | Statement::Ttl(_)
         | Statement::Set(_)
+        | Statement::Tproxy(_)
         | Statement::Inert { .. } => false,
     }
 }

@@ -61,6 +61,7 @@ impl<O: Observer> Pass<'_, '_, O> {
                 }
                 Match::Xt(condition) => match self.xt(skb, (at, index), condition) {
                     Answer::Is(holds) => holds,
+                    Answer::Assumed(holds, _) if !matters(index) => holds || failed.is_some(),
                     Answer::Assumed(holds, reason) => {
                         let opaque = self.unknown(rule, condition.name(), reason);
                         self.assume_of(&opaque, holds);

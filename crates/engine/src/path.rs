@@ -58,6 +58,9 @@ impl<O: Observer> Pass<'_, '_, O> {
 
     /// Where a packet goes that has passed PREROUTING.
     pub(crate) fn route_in(&mut self, skb: Skb, link: LinkId, turns: u32) -> Fate {
+        if self.has_early_route(&skb, link) {
+            return self.local_in(skb);
+        }
         let mark = skb.mark;
         let route = self.assuming(|host, assume| host.route_input(&skb.packet, mark, link, assume));
         match route {
@@ -135,6 +138,12 @@ impl<O: Observer> Pass<'_, '_, O> {
 
     fn forward(&mut self, mut skb: Skb, link: LinkId, found: &Found<'_>, redirect: bool, turns: u32) -> Fate {
         let family = skb.packet.family();
+        // ip_forward, ip6_forward: what belongs to a socket is not passed on.
+        if self.belongs_to_socket(&skb) {
+            self.observer.step(|| Step::OfSocket);
+            let rule = skb.assigned.map(|assigned| assigned.rule);
+            return self.ended(skb, Reason { rule, ..Reason::dropped(Why::RouteType) });
+        }
         let Some((out, next_hop, via_gateway)) = self.way_out(found, skb.packet.dst) else {
             return self.unroutable(skb, Failed::NoRoute);
         };
@@ -358,7 +367,7 @@ impl<O: Observer> Pass<'_, '_, O> {
             tos: packet.tos & 0x1e,
             protocol: packet.protocol(),
             ports: packet.ports(),
-            uid: skb.owner.map(|owner| owner.0),
+            uid: skb.sender.map(|sender| sender.uid),
             hop: 0,
         };
         match self.route_output(&key) {

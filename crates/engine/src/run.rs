@@ -6,22 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-use natpath_model::{Flow, InterfaceName, Item, Mac};
+use natpath_model::{Flow, InterfaceName, Mac};
 
 use crate::choice::{Choices, Settled};
-use crate::conntrack::Tracked;
 use crate::endpoint::{Role, SocketKey, Sockets};
 use crate::fib::OutputKey;
 use crate::host::LinkId;
-use crate::packet::{Packet, icmp};
+use crate::packet::Packet;
 use crate::pass::{Pass, Sent};
-use crate::skb::{Fate, Made, Reason, Skb};
+use crate::skb::{Fate, Made, Reason, SendingSocket, Skb, Transparent};
 use crate::state::{Env, HostState};
-use crate::trace::{Assumption, At, End, Header, Hop, HostId, Outcome, Place, Step, Why};
+use crate::trace::{Assumption, At, End, FlowPacket, Header, Hop, HostId, Outcome, Place, Step, Why};
 use crate::wire;
 use crate::world::{End as WireEnd, Station, Unrecorded, World};
 
 mod lan;
+mod stack;
 
 /// Everything that changes, over all hosts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     pub(crate) client: SocketKey,
     /// The server's, if the connection has reached one.
     pub(crate) server: Option<SocketKey>,
+    /// Whether the socket by which the server has answered may have an address that its host lacks.
+    pub(crate) server_transparent: Transparent,
     /// The hosts nobody recorded that it has to do with.
     outside: Vec<Outside>,
 }
@@ -71,6 +73,8 @@ pub(crate) struct Journey {
     pub(crate) end: Option<End>,
     /// The header it was sent with.
     pub(crate) sent: Header,
+    /// Whether the socket that sent it may have an address that its host lacks.
+    transparent: Transparent,
     /// The packet as it was at its end, or is now.
     pub(crate) packet: Packet,
     /// The bridge it has come to last, and who sent the frame.
@@ -121,6 +125,17 @@ pub(crate) struct Run<'w, 'a> {
     queue: VecDeque<Event>,
     /// Hosts nobody recorded that packets have reached.
     outside: Vec<Outside>,
+    /// Whether what lies beyond a router that nobody recorded answers.
+    beyond: Beyond,
+}
+
+/// What lies beyond the recorded network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// It answers.
+    Answers,
+    /// It does not: nobody there has the address that is asked, or knows the way back.
+    IsSilent,
 }
 
 /// A host nobody recorded.
@@ -140,6 +155,7 @@ impl<'w, 'a> Run<'w, 'a> {
         sender: Sender,
         state: State,
         choices: Choices,
+        beyond: Beyond,
     ) -> Self {
         let env = Env {
             now: state.now,
@@ -159,7 +175,8 @@ impl<'w, 'a> Run<'w, 'a> {
                 vec![Outside { address, station, gateway: enters }]
             }
         };
-        Self { world, flow, sender, state, env, journeys: Vec::new(), queue: VecDeque::new(), outside }
+        let (journeys, queue) = (Vec::new(), VecDeque::new());
+        Self { world, flow, sender, state, env, journeys, queue, outside, beyond }
     }
 
     /// The hosts nobody recorded that a connection has to do with are where they were.
@@ -169,7 +186,10 @@ impl<'w, 'a> Run<'w, 'a> {
 
     /// Notes a connection that stays open under its flow's name.
     pub(crate) fn keep_open(&mut self, id: &str, client: SocketKey, server: Option<SocketKey>) {
-        let connection = Connection { client, server, outside: self.outside.clone() };
+        let is_answer = |journey: &&Journey| journey.role == Role::Needed(FlowPacket::Answer);
+        let answer = self.journeys.iter().find(is_answer);
+        let server_transparent = answer.map_or(Transparent::Known(false), |answer| answer.transparent);
+        let connection = Connection { client, server, server_transparent, outside: self.outside.clone() };
         self.state.connections.insert(id.to_owned(), connection);
     }
 
@@ -189,6 +209,7 @@ impl<'w, 'a> Run<'w, 'a> {
             hops: vec![hop],
             end,
             sent: header,
+            transparent: Transparent::Known(false),
             packet,
             came: None,
         });
@@ -203,9 +224,17 @@ impl<'w, 'a> Run<'w, 'a> {
         }
     }
 
-    /// Begins a journey of a packet that a node's stack sends.
-    pub(crate) fn send(&mut self, node: Place, packet: Packet, role: Role, cause: Option<usize>) -> usize {
+    /// Begins a journey of a packet that a node's stack sends, from a socket that is transparent or not.
+    pub(crate) fn send(
+        &mut self,
+        node: Place,
+        packet: Packet,
+        role: Role,
+        transparent: Transparent,
+        cause: Option<usize>,
+    ) -> usize {
         let journey = self.begin(packet, role, cause);
+        self.journeys[journey].transparent = transparent;
         self.queue.push_back(Event::Send { journey, node, packet });
         journey
     }
@@ -230,7 +259,9 @@ impl<'w, 'a> Run<'w, 'a> {
 
     fn begin(&mut self, packet: Packet, role: Role, cause: Option<usize>) -> usize {
         let sent = packet.header();
-        self.journeys.push(Journey { role, cause, hops: Vec::new(), end: None, sent, packet, came: None });
+        let transparent = Transparent::Known(false);
+        let hops = Vec::new();
+        self.journeys.push(Journey { role, cause, hops, end: None, sent, transparent, packet, came: None });
         self.journeys.len() - 1
     }
 
@@ -281,6 +312,7 @@ impl<'w, 'a> Run<'w, 'a> {
 
     /// A host's stack sends: the flow's own first packet with all the flow asks for, others plainly.
     fn send_from_host(&mut self, journey: usize, host: HostId, packet: Packet) {
+        let transparent = self.journeys[journey].transparent;
         let by_client = self.sender == Sender::Host(host) && packet.dst == self.flow.dst;
         let bound = self.flow.bound.filter(|_| by_client);
         let mark = if by_client { self.flow.mark } else { 0 };
@@ -289,7 +321,7 @@ impl<'w, 'a> Run<'w, 'a> {
         let key = OutputKey {
             dst: packet.dst,
             src: (!unspecified).then_some(packet.src),
-            any_source: by_client && self.flow.from.is_some(),
+            any_source: transparent.holds(),
             bound,
             mark,
             tos: packet.tos & 0x1e,
@@ -303,7 +335,8 @@ impl<'w, 'a> Run<'w, 'a> {
             let mut skb = Skb::new(packet);
             skb.mark = mark;
             skb.bound = bound.and_then(|name| pass.host.link_named(name));
-            skb.owner = Some((uid.unwrap_or(0), gid.unwrap_or(0)));
+            let (uid, gid) = (uid.unwrap_or(0), gid.unwrap_or(0));
+            skb.sender = Some(SendingSocket { uid, gid, transparent, of_client: by_client });
             match pass.route_output(&key) {
                 Ok(route) => {
                     skb.packet.src = route.src;
@@ -337,14 +370,18 @@ impl<'w, 'a> Run<'w, 'a> {
         };
         let mut reaction = None;
         if let Fate::Deliver(skb) = &fate {
-            let (step, answer) = self.give_to_stack(host, skb);
+            let (step, answer) = self.give_to_stack(journey, host, skb);
             steps.push(step);
             reaction = Some(answer);
         }
         self.journeys[journey].hops.push(Hop { host: Place::Host(host), in_interface, out_interface, steps });
         self.cause(journey, host, caused);
         match fate {
-            Fate::Deliver(skb) => self.delivered(journey, host, &skb, reaction.unwrap_or_default()),
+            Fate::Deliver(skb) => {
+                if let Some(reaction) = reaction {
+                    self.delivered(journey, host, &skb, reaction);
+                }
+            }
             Fate::Transmit { skb, link, next_hop, via_gateway } => {
                 self.journeys[journey].packet = skb.packet;
                 self.transmit(journey, (host, link), &skb, next_hop, via_gateway);
@@ -354,73 +391,6 @@ impl<'w, 'a> Run<'w, 'a> {
                 let interface = skb.in_link.map(|link| self.world.link((host, link)).name);
                 self.end_at(journey, host, interface, &skb.packet, reason);
             }
-        }
-    }
-
-    /// Asks a host's stack what it does with a packet.
-    fn give_to_stack(&mut self, host: HostId, skb: &Skb) -> (Step, StackAnswer) {
-        let (listening, process) = self.listens(host, skb);
-        let reaction = self.state.sockets.deliver(Place::Host(host), &skb.packet, listening);
-        (Step::Socket { listening: reaction.taken, process }, StackAnswer { reaction: Some(reaction) })
-    }
-
-    /// Whether somebody on the host takes packets for this destination, and which program.
-    fn listens(&mut self, host: HostId, skb: &Skb) -> (bool, Option<String>) {
-        let snapshot = self.world.host(host).snapshot;
-        let packet = &skb.packet;
-        let header = packet.header();
-        let Some((_, port)) = packet.ports() else { return (true, None) };
-        let is_first =
-            packet.tcp_flags().is_none_or(|flags| flags.0 & 0x17 == crate::packet::TcpFlags::SYN.0);
-        if !snapshot.given.has(Item::Sockets) {
-            let known =
-                self.state.sockets.find(Place::Host(host), header.protocol, header.dst, header.src).is_some();
-            if is_first && !known && !self.is_own_client(host, &header) {
-                let name = snapshot.name.clone();
-                self.env.assumptions.insert(Assumption::Missing { host: name, item: Item::Sockets });
-            }
-            return (is_first, None);
-        }
-        let in_name = skb.in_link.map(|link| self.world.link((host, link)).name);
-        let candidates = snapshot.sockets.iter().filter(|socket| {
-            socket.protocol == header.protocol
-                && socket.bind.takes(packet.dst)
-                && (socket.interface.is_none() || socket.interface == in_name)
-        });
-        for socket in candidates {
-            let ports = natpath_model::IntervalSet::single(socket.port.into());
-            if self.env.compare(port, &ports) {
-                return (true, socket.process.clone());
-            }
-        }
-        (false, None)
-    }
-
-    fn is_own_client(&self, host: HostId, header: &Header) -> bool {
-        self.sender == Sender::Host(host) && Some(header.dst.address) == self.flow.src
-    }
-
-    fn delivered(&mut self, journey: usize, host: HostId, skb: &Skb, answer: StackAnswer) {
-        self.journeys[journey].packet = skb.packet;
-        let Some(reaction) = answer.reaction else { return };
-        let reason = if reaction.taken {
-            Reason::of(Outcome::Delivered)
-        } else if skb.packet.bad_checksum {
-            Reason::dropped(Why::Invalid)
-        } else {
-            Reason::of(Outcome::NoListener)
-        };
-        let interface = skb.in_link.map(|link| self.world.link((host, link)).name);
-        self.end_at(journey, host, interface, &skb.packet, reason);
-        if let Some((packet, role)) = reaction.answer {
-            self.send(Place::Host(host), packet, role, Some(journey));
-        }
-        if reaction.unreachable {
-            // __udp4_lib_rcv: the packet has let go of its connection by now.
-            let skb = Skb { tracked: Tracked::No, ..*skb };
-            let error = icmp::port_unreachable(skb.packet.family());
-            let ((), _, made) = self.pass(host, |pass| pass.send_error(&skb, error, 0, true));
-            self.cause(journey, host, made);
         }
     }
 
@@ -439,14 +409,6 @@ impl<'w, 'a> Run<'w, 'a> {
                 continue;
             }
             self.queue.push_back(Event::Made { journey: begun, host, made });
-        }
-    }
-
-    fn react_outside(&mut self, journey: usize, address: IpAddr, packet: Packet) {
-        let place = Place::Assumed(address);
-        let reaction = self.state.sockets.deliver(place, &packet, true);
-        if let Some((answer, role)) = reaction.answer {
-            self.send(place, answer, role, Some(journey));
         }
     }
 
@@ -495,7 +457,8 @@ impl<'w, 'a> Run<'w, 'a> {
     }
 
     /// The state after the run, ready for the next flow.
-    pub(crate) fn into_state(self) -> (State, Env, Vec<Journey>) {
+    pub(crate) fn into_state(mut self) -> (State, Env, Vec<Journey>) {
+        self.forget_closed();
         let Self { mut state, env, journeys, .. } = self;
         for host in &mut state.hosts {
             host.conntrack.sweep(env.now);
@@ -513,12 +476,6 @@ impl<'w, 'a> Run<'w, 'a> {
 struct Caused {
     made: Vec<Made>,
     sent: Vec<Sent<Vec<Step>>>,
-}
-
-/// What a stack did, if a packet was given to one.
-#[derive(Debug, Clone, Copy, Default)]
-struct StackAnswer {
-    reaction: Option<crate::endpoint::Reaction>,
 }
 
 /// What the sender's own system call says of a packet that ended in OUTPUT or POSTROUTING: a datagram's

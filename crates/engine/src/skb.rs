@@ -7,6 +7,7 @@ use natpath_model::{Mac, RuleRef};
 use crate::conntrack::Tracked;
 use crate::host::LinkId;
 use crate::packet::Packet;
+use crate::tproxy::Assigned;
 use crate::trace::{Outcome, Why};
 
 /// A packet and its metadata.
@@ -26,12 +27,46 @@ pub struct Skb {
     pub next_hop: Option<IpAddr>,
     /// The socket's bound link, for a packet made here.
     pub bound: Option<LinkId>,
-    /// The user and group of the sending socket.
-    pub owner: Option<(u32, u32)>,
+    /// The socket that sends it, for a packet made here.
+    pub sender: Option<SendingSocket>,
+    /// The socket that TPROXY gave it to.
+    pub assigned: Option<Assigned>,
     /// The hardware source address of the frame it came in.
     pub src_mac: Option<Mac>,
     /// The ports of the bridge that shows the frame to the hooks, if one does.
     pub physdev: Option<PhysDev>,
+}
+
+/// What rules and routes can ask of the socket that sends a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendingSocket {
+    /// The user it belongs to.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Whether it may have an address that the host lacks.
+    pub transparent: Transparent,
+    /// Whether it is the client's of the flow.
+    pub of_client: bool,
+}
+
+/// Whether a socket may have an address that its host lacks (`IP_TRANSPARENT`), and whether that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transparent {
+    /// It is.
+    Known(bool),
+    /// It is not.
+    Assumed(bool),
+}
+
+impl Transparent {
+    /// Whether it may.
+    #[must_use]
+    pub fn holds(self) -> bool {
+        match self {
+            Self::Known(holds) | Self::Assumed(holds) => holds,
+        }
+    }
 }
 
 /// The ports of a bridge that a frame crosses, as br_netfilter notes them (`struct nf_bridge_info`). A packet
@@ -71,7 +106,8 @@ impl Skb {
             out_link: None,
             next_hop: None,
             bound: None,
-            owner: None,
+            sender: None,
+            assigned: None,
             src_mac: None,
             physdev: None,
         }

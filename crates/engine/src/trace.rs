@@ -484,6 +484,8 @@ pub enum Step {
         /// The socket's program, if known.
         process: Option<String>,
     },
+    /// It belongs to a socket of the host, so that it is not forwarded though its route leads away.
+    OfSocket,
     /// A bridge passed the frame on from port to port, or did not.
     Bridged {
         /// The port it came in by, where that is known.
@@ -578,6 +580,15 @@ pub enum Effect {
     Ttl(u8, u8),
     /// Changed a set.
     Set,
+    /// Gave it to a local socket.
+    Tproxy {
+        /// The port of the socket that was looked for.
+        port: u16,
+        /// The packet's mark, from and to.
+        mark: (u32, u32),
+    },
+    /// Dropped it, for no socket that may take it has this port.
+    NoProxy(u16),
     /// Exempted it from tracking.
     Notrack,
     /// Chose a zone.
@@ -614,6 +625,8 @@ impl Effect {
             Self::Tos(..) => "tos",
             Self::Ttl(..) => "ttl",
             Self::Set => "set",
+            Self::Tproxy { .. } => "tproxy",
+            Self::NoProxy(_) => "drop",
             Self::Notrack => "notrack",
             Self::Zone(_) => "zone",
             Self::Dnat => "dnat",

@@ -2,8 +2,8 @@
 
 use natpath_engine::Session;
 use natpath_engine::trace::{Assumption, Outcome, Path, Place};
-use natpath_formats::{bypass, derive, ip_json};
-use natpath_model::{Family, Flow, Item, Network, PolicyRule, Protocol, Snapshot};
+use natpath_formats::{bypass, derive, ip_json, iptables_save};
+use natpath_model::{Family, Flow, Item, Network, PolicyRule, Protocol, Snapshot, Status};
 
 /// A host with these links, the routes of their addresses and perhaps a default route.
 fn host(name: &str, addr: &str, gateway: Option<&str>) -> Snapshot {
@@ -155,4 +155,43 @@ fn what_bypasses_netfilter_is_named_where_it_can_match() {
     own.bypasses = bypass::xfrm(xfrm, "xfrm").0;
     let end = |dst| trace(vec![own.clone()], &udp("", "192.0.2.1", dst)).1.result.end.outcome;
     assert_eq!((end("192.0.2.8"), end("192.0.2.7")), (Outcome::Undecided, Outcome::Delivered));
+}
+
+/// A router with eth0 to the outside and eth1 inside, which tracks connections.
+fn router() -> Snapshot {
+    let link = |index: u32, name: &str, own: &str| {
+        format!(r#"{{"ifindex":{index},"ifname":"{name}","flags":["UP"],"mtu":1500{}}}"#, address(own))
+    };
+    let links = format!("{},{}", link(2, "eth0", "198.51.100.1/24"), link(3, "eth1", "192.168.7.1/24"));
+    let mut own = host("h", &links, Some("198.51.100.254"));
+    let rules = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m conntrack --ctstate NEW\nCOMMIT\n";
+    let file = natpath_model::FileId(0);
+    let read =
+        iptables_save::parse(rules, "iptables-save", file, natpath_model::Backend::Iptables, Family::Ip4);
+    own.ruleset.tables = read.0;
+    own
+}
+
+#[test]
+fn what_enters_by_an_interface_enters_by_it_with_every_packet() {
+    // The destination is in the sender's own subnet, so that only the flow says that it goes by the router.
+    let mut own = router();
+    let route = r#"[{"dst":"198.51.100.41","dev":"eth1","scope":"link"}]"#;
+    own.routes.append(&mut ip_json::route::parse(route, "", Family::Ip4).expect("a route").0);
+    let enters = natpath_model::InterfaceName::new("eth0").map(|name| ("h".to_owned(), name));
+    let flow = Flow { protocol: Protocol::TCP, enters, ..udp("", "198.51.100.9", "198.51.100.41") };
+    let (hops, path) = trace(vec![own], &flow);
+    assert_eq!((hops, path.result.works), (vec!["h".to_owned(), "198.51.100.41".to_owned()], true));
+}
+
+#[test]
+fn nobody_outside_answers_a_private_source() {
+    let has_reply = |dst: &str| {
+        let flow = udp("", "192.168.7.9", dst);
+        let (_, path) = trace(vec![router()], &flow);
+        let [entry] = &path.result.conntrack[..] else { panic!("one entry: {path:?}") };
+        (path.result.end.outcome, path.result.works, entry.status.has(Status::SEEN_REPLY))
+    };
+    assert_eq!(has_reply("203.0.113.9"), (Outcome::Left, false, false));
+    assert_eq!(has_reply("198.51.100.9"), (Outcome::Delivered, true, true));
 }

@@ -167,6 +167,7 @@ fn cluster(routes: Routes) -> Network {
                 port: 9090,
                 interface: None,
                 process: None,
+                transparent: Some(false),
             });
         }
         if let (Routes::To(node), "router") = (routes, host.name.as_str()) {

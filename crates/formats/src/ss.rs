@@ -1,7 +1,8 @@
-//! Reads listening sockets as `ss -H -lntup` prints them.
+//! Reads listening sockets as `ss -H -lntup` prints them, with their options where `--inet-sockopt` asked for
+//! those; without `-O` they stand on a line of their own.
 //!
 //! ```text
-//! tcp LISTEN 0 128 127.0.0.1%lo:53 0.0.0.0:* users:(("named",pid=7,fd=3))
+//! tcp LISTEN 0 128 127.0.0.1%lo:53 0.0.0.0:* users:(("named",pid=7,fd=3)) <-> inet-sockopt: ( is_icsk mc_loop)
 //! ```
 
 use std::net::IpAddr;
@@ -13,10 +14,22 @@ use crate::diagnose::syntax;
 /// Reads listening sockets. A header line and lines of sockets that take no connections are passed over.
 #[must_use]
 pub fn parse(text: &str, file_name: &str) -> (Vec<Socket>, Vec<Diagnostic>) {
-    let (mut sockets, mut diagnostics) = (Vec::new(), Vec::new());
+    let (mut sockets, mut diagnostics): (Vec<Socket>, _) = (Vec::new(), Vec::new());
+    // Whether the socket whose details follow is the last of `sockets`.
+    let mut listed = false;
     for (number, line) in (1u32..).zip(text.lines()) {
+        if line.starts_with('\t') {
+            if let Some(socket) = sockets.last_mut().filter(|_| listed) {
+                socket.transparent = transparent(line).or(socket.transparent);
+            }
+            continue;
+        }
+        listed = false;
         match socket(line) {
-            Ok(socket) => sockets.extend(socket),
+            Ok(socket) => {
+                listed = socket.is_some();
+                sockets.extend(socket);
+            }
             Err((at, message)) => {
                 let column = u32::try_from(at + 1).unwrap_or(u32::MAX);
                 let help = "give the output of `ss -H -lntup`";
@@ -65,7 +78,15 @@ fn socket(line: &str) -> Result<Option<Socket>, (usize, String)> {
     let (bind, interface, port) = endpoint(local)
         .ok_or_else(|| (place(local), format!("expected a local address ADDRESS:PORT, found `{local}`")))?;
     let process = words.find_map(|word| word.strip_prefix("users:((\"")).map(program);
-    Ok(port.map(|port| Socket { protocol, bind, port, interface, process }))
+    let transparent = transparent(line);
+    Ok(port.map(|port| Socket { protocol, bind, port, interface, process, transparent }))
+}
+
+/// What `inet-sockopt: ( is_icsk transparent)` says; `None` where the options are not printed.
+fn transparent(line: &str) -> Option<bool> {
+    let (_, options) = line.split_once("inet-sockopt: (")?;
+    let options = options.split(')').next().unwrap_or(options);
+    Some(options.split_whitespace().any(|option| option == "transparent"))
 }
 
 /// The first program of `users:(("named",pid=7,fd=3))`, after its opening quote.
@@ -124,6 +145,25 @@ mod tests {
         check("LISTEN 0 9 1.2.3.4:22 0.0.0.0:*", address("1.2.3.4"), 22, None, None);
         let users = "tcp LISTEN 0 5 *:80 *:* users:((\"nginx\",pid=7,fd=3),(\"nginx\",pid=8,fd=3))";
         check(users, Bind::AnyBoth, 80, None, Some("nginx"));
+    }
+
+    #[test]
+    fn options_are_read_where_they_are_printed() {
+        let check = |text: &str, expected: Option<bool>| {
+            let (sockets, diagnostics) = parse(text, "sockets");
+            assert_eq!(diagnostics, [], "{text}");
+            assert_eq!(sockets.last().map(|socket| socket.transparent), Some(expected), "{text}");
+        };
+        let line = "tcp LISTEN 0 128 0.0.0.0:80 0.0.0.0:*";
+        check(line, None);
+        check(
+            &format!("{line} ino:7 sk:1 <-> inet-sockopt: ( is_icsk mc_loop transparent mc_all)"),
+            Some(true),
+        );
+        check(&format!("{line}\n\t inet-sockopt: ( is_icsk transparent)  "), Some(true));
+        check(&format!("{line}\n\tskmem:(r0,rb131072)\n\tinet-sockopt: ( is_icsk mc_loop)"), Some(false));
+        let other = "tcp ESTAB 0 0 10.0.0.1:22 10.0.0.2:5000\n\tinet-sockopt: ( transparent)";
+        check(&format!("{line}\n{other}"), None);
     }
 
     #[test]

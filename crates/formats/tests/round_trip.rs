@@ -70,6 +70,9 @@ fn targets_of_mangle_are_written_back() {
         (Family::Ip4, "TTL --ttl-inc 3"),
         (Family::Ip4, "TTL --ttl-set 64"),
         (Family::Ip6, "HL --hl-dec 1"),
+        (Family::Ip4, "TPROXY --on-port 0 -p tcp"),
+        (Family::Ip4, "TPROXY --on-port 15001 --on-ip 127.0.0.1 --tproxy-mark 0x1/0xff -p udp"),
+        (Family::Ip6, "TPROXY --on-port 15001 --on-ip :: --tproxy-mark 7 -p tcp"),
         (Family::Ip6, "HL --hl-set 1 -m ipv6header ! --header hop,dst --soft"),
         (Family::Ip6, "HL --hl-set 1 -m ipv6header ! --header prot -m rt ! --rt-type 0 --rt-len 3"),
     ] {
@@ -224,6 +227,14 @@ fn module(family: Family) -> BoxedStrategy<String> {
             " -m ecn ! --ecn-ip-ect 2",
             " -m physdev ! --physdev-in eth+ --physdev-is-out ! --physdev-is-bridged",
             " -m ah ! --ahspi 1:2",
+            " -m string --string \"X-Evil \\\"q\\\"\" --algo bm --from 3 --to 99 --icase",
+            " -m string ! --hex-string \"|0d 0a|Host|3a20|\" --algo kmp",
+            " -m u32 ! --u32 \"6&0xFF=1 && 0>>22&0x3C@0>>24=0,3:5\"",
+            " -m bpf --bytecode \"4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0\"",
+            " -m cluster --cluster-total-nodes 4 ! --cluster-local-node 2 --cluster-hash-seed 0xdeadbeef",
+            " -m cgroup ! --path \"a b\"",
+            " -m ipvs ! --ipvs",
+            " -m ipvs --vaddr 192.0.2.1 --vport 80",
         ]),
         "[ -~äé]{0,40}".prop_map(|text| {
             format!(" -m comment --comment \"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
@@ -263,6 +274,7 @@ fn transport(family: Family) -> BoxedStrategy<String> {
             .prop_map(|(name, to, from)| format!(" -p {name} -m {name}{to}{from}")),
         option("--tcp-flags", list(&["FIN", "SYN", "RST", "ACK"]).prop_map(|mask| format!("{mask} SYN")))
             .prop_map(|text| format!(" -p tcp -m tcp{text}")),
+        one(&[" -p tcp -m tcpmss ! --mss 500:1000", " -p tcp -m tcpmss --mss 9"]),
         option("--tcp-option", (1..255u8).prop_map(|kind| kind.to_string()))
             .prop_map(|text| format!(" -p tcp -m tcp{text}")),
         (one(&["tcp", "udp"]), one(&["--dports", "--sports", "--ports"]), any::<bool>(), port_list())

@@ -21,7 +21,7 @@ const FILES: [(&str, &str, &[&str]); 7] = [
     ("rule.json", "ip", &["-j", "rule"]),
     ("rule6.json", "ip", &["-j", "-6", "rule"]),
     ("neigh.json", "ip", &["-j", "neigh"]),
-    ("sockets", "ss", &["-H", "-lntu"]),
+    ("sockets", "ss", &["-H", "-lntu", "-O", "--inet-sockopt"]),
 ];
 
 /// The files of rules, each written only where the host has such rules.

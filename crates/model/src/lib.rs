@@ -19,6 +19,7 @@ pub mod hook;
 pub mod matching;
 pub mod net;
 pub mod origin;
+pub mod payload;
 pub mod ruleset;
 pub mod set;
 pub mod snapshot;
@@ -48,7 +49,8 @@ pub use set::{IpSet, IpSets};
 pub use snapshot::{Given, Item, Network, Segment, SegmentEnd, Snapshot};
 pub use socket::{Bind, Socket};
 pub use statement::{
-    ConnmarkOp, CtTemplate, Nat, NatRange, PortRange, RejectWith, SetChange, Statement, TtlChange, Verdict,
+    ConnmarkOp, CtTemplate, Nat, NatRange, PortRange, RejectWith, SetChange, Statement, Tproxy, TtlChange,
+    Verdict,
 };
 pub use sysctl::Sysctls;
 pub use value::{InterfaceName, IntervalSet, Value};

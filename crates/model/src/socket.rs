@@ -18,6 +18,9 @@ pub struct Socket {
     pub interface: Option<InterfaceName>,
     /// The program, as `ss -p` prints it, if it was printed.
     pub process: Option<String>,
+    /// Whether it may have an address that the host lacks (`IP_TRANSPARENT`), as `ss --inet-sockopt` prints
+    /// it; `None` where that was not asked.
+    pub transparent: Option<bool>,
 }
 
 /// The addresses that a socket takes.

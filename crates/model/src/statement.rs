@@ -49,6 +49,8 @@ pub enum Statement {
     Ttl(TtlChange),
     /// Adds to a set or removes from it.
     Set(SetChange),
+    /// Gives the packet to a local socket, whatever its destination.
+    Tproxy(Tproxy),
     /// Has an effect that no path depends on (a counter object, a queue length hint); the packet goes on.
     Inert {
         /// The construct in the tool's words.
@@ -149,6 +151,19 @@ pub struct SetChange {
     pub exist: bool,
     /// The seconds the element stays; `None` for the set's default.
     pub timeout: Option<u32>,
+}
+
+/// The socket that a TPROXY target looks for, and the mark that the packet gets with it (xt_TPROXY.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tproxy {
+    /// `--on-ip`; `None` for an address of the interface that the packet came by.
+    pub address: Option<IpAddr>,
+    /// `--on-port`; 0 for the packet's own.
+    pub port: u16,
+    /// The bits of the mark that are cleared first.
+    pub clear: u32,
+    /// The bits that are then flipped.
+    pub xor: u32,
 }
 
 /// What a CT target asks of the entry (xt_CT.c).

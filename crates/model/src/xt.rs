@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::hook::Manip;
+use crate::payload::{Instruction, TextSearch, U32};
 use crate::value::Value;
 
 /// A match of an iptables extension that is no test of one field.
@@ -50,6 +51,35 @@ pub enum Xt {
         /// The words of the rule.
         text: String,
     },
+    /// `-m cluster`: whether the connection's source is one of those of this node.
+    Cluster(Cluster),
+    /// `-m cgroup`: whether the sending socket is in a control group.
+    ControlGroup {
+        /// The words of the rule.
+        text: String,
+    },
+    /// `-m tcpmss`: whether the largest segment that a sender offers to take lies in a range.
+    SegmentSize {
+        /// The smallest.
+        min: u16,
+        /// The largest.
+        max: u16,
+        /// Whether the rule applies to what lies outside, or is not offered.
+        negated: bool,
+    },
+    /// `-m ipvs`.
+    Ipvs {
+        /// Whether the rule applies to packets that IPVS has nothing to do with (`! --ipvs`).
+        of_others: bool,
+        /// The words of the rule.
+        text: String,
+    },
+    /// `-m string`: whether the packet holds a text.
+    Text(TextSearch),
+    /// `-m u32`: whether numbers in the packet lie in ranges.
+    U32(U32),
+    /// `-m bpf --bytecode`: whether a program says so (xt_bpf.c).
+    Bpf(Vec<Instruction>),
     /// A match on a header that packets of a flow don't have: an IPv6 extension header, AH, ESP. It fails,
     /// negated or not.
     AbsentHeader {
@@ -76,6 +106,13 @@ impl Xt {
             Self::Time(_) => "time",
             Self::Helper { .. } => "helper",
             Self::Policy { .. } => "policy",
+            Self::Cluster(_) => "cluster",
+            Self::ControlGroup { .. } => "cgroup",
+            Self::SegmentSize { .. } => "tcpmss",
+            Self::Ipvs { .. } => "ipvs",
+            Self::Text(_) => "string",
+            Self::U32(_) => "u32",
+            Self::Bpf(_) => "bpf",
             Self::AbsentHeader { .. } => "",
         }
     }
@@ -98,6 +135,13 @@ impl Xt {
             | Self::Time(_)
             | Self::Helper { .. }
             | Self::Policy { .. }
+            | Self::Cluster(_)
+            | Self::ControlGroup { .. }
+            | Self::SegmentSize { .. }
+            | Self::Ipvs { .. }
+            | Self::Text(_)
+            | Self::U32(_)
+            | Self::Bpf(_)
             | Self::AbsentHeader { .. } => false,
         }
     }
@@ -105,7 +149,7 @@ impl Xt {
     /// Whether the kernel tracks connections because of such a rule.
     #[must_use]
     pub fn needs_conntrack(&self) -> bool {
-        matches!(self, Self::ConnLimit(_) | Self::ConnBytes(_) | Self::Helper { .. })
+        matches!(self, Self::ConnLimit(_) | Self::ConnBytes(_) | Self::Helper { .. } | Self::Cluster(_))
     }
 }
 
@@ -218,13 +262,46 @@ pub struct HashKey {
     pub dst_port: bool,
 }
 
+/// What [`HashLimit`] limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashRate {
+    /// Packets.
+    Packets(Rate),
+    /// Bytes.
+    Bytes(ByteRate),
+}
+
+/// A rate of bytes as the kernel keeps it: in chunks of 16 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRate {
+    /// What a chunk costs, in 2^-32 of what a second brings in.
+    pub cost: u32,
+    /// How often the credit of a second is given at once when it is used up.
+    pub refills: u32,
+}
+
+impl ByteRate {
+    /// The cost of chunks at a rate of bytes a second (libxt_hashlimit.c, `bytes_to_cost`).
+    #[must_use]
+    pub fn cost_of(bytes: u64) -> u32 {
+        u32::try_from(u64::from(u32::MAX) / ((bytes >> 4) + 1)).unwrap_or(u32::MAX)
+    }
+
+    /// The bytes a second (`cost_to_bytes`).
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        let chunks = u32::MAX.checked_div(self.cost).unwrap_or(u32::MAX);
+        u64::from(chunks.saturating_sub(1)) << 4
+    }
+}
+
 /// `-m hashlimit` (xt_hashlimit.c).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashLimit {
     /// The table's name; rules of one name share it.
     pub name: String,
     /// The rate.
-    pub rate: Rate,
+    pub rate: HashRate,
     /// `--hashlimit-above`: whether the rule applies to what exceeds the rate.
     pub above: bool,
     /// What has a bucket of its own.
@@ -334,6 +411,19 @@ pub struct SocketTest {
     pub transparent: bool,
     /// `--nowildcard`: sockets of any address count too.
     pub no_wildcard: bool,
+}
+
+/// `-m cluster` (xt_cluster.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cluster {
+    /// How many nodes there are, at least 1.
+    pub nodes: u32,
+    /// Those that are meant, a bit for each.
+    pub own: u32,
+    /// What the hash begins with.
+    pub seed: u32,
+    /// Whether it is the other nodes that are meant.
+    pub negated: bool,
 }
 
 /// `-m time` (xt_time.c).

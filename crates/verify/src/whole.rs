@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use natpath_engine::trace::{FlowTrace, Outcome, Path, Place, Unrecorded};
+use natpath_engine::trace::{Effect, FlowTrace, Outcome, Path, Place, Step, Unrecorded};
 use natpath_formats::derive;
 use natpath_formats::flows::FlowAction;
 use natpath_model::{
@@ -394,10 +394,13 @@ fn listened(scenario: &Scenario, traces: &[Option<FlowTrace>]) -> Listened {
         port,
         interface: None,
         process: None,
+        transparent: None,
     };
-    for end in traces.iter().flatten().flat_map(|trace| &trace.paths).map(|path| &path.result.end) {
+    for path in traces.iter().flatten().flat_map(|trace| &trace.paths) {
+        let end = &path.result.end;
         let (Protocol::TCP | Protocol::UDP) = end.header.protocol else { continue };
-        let socket = socket(end.header.protocol, end.header.dst.port.value);
+        let port = proxy_port(path).unwrap_or(end.header.dst.port.value);
+        let socket = socket(end.header.protocol, port);
         match (end.outcome, end.at.host) {
             (Outcome::Left, _) | (Outcome::Delivered, Place::Assumed(_)) => {
                 let known = listened.outside.contains(&socket);
@@ -418,4 +421,12 @@ fn listened(scenario: &Scenario, traces: &[Option<FlowTrace>]) -> Listened {
         }
     }
     listened
+}
+
+/// The port of the socket that TPROXY has given a path's first packet to.
+fn proxy_port(path: &Path) -> Option<u16> {
+    path.hops.last()?.steps.iter().rev().find_map(|step| match step {
+        Step::Rule { effect: Effect::Tproxy { port, .. }, .. } => Some(*port),
+        _ => None,
+    })
 }

@@ -44,6 +44,9 @@ impl Odds {
 /// Whether what follows a rule in its chain depends on the rule having failed.
 pub(crate) fn is_fork(rule: &Rule) -> bool {
     rule.statements.iter().any(|statement| {
-        matches!(statement, Statement::Verdict(_) | Statement::Reject(_) | Statement::Nat(_))
+        matches!(
+            statement,
+            Statement::Verdict(_) | Statement::Reject(_) | Statement::Nat(_) | Statement::Tproxy(_)
+        )
     })
 }

@@ -60,6 +60,17 @@ pub(crate) fn first_address(link: &Link, family: Family) -> Option<IpAddr> {
     .map(|address| address.local)
 }
 
+/// The address on which TPROXY looks for a proxy (nf_tproxy_ipv4.c, `nf_tproxy_laddr4`): the first of the link
+/// that is of use.
+pub(crate) fn first_primary_address(link: &Link, family: Family) -> Option<IpAddr> {
+    let is_usable = |address: &&Address| match family {
+        Family::Ip4 => !address.secondary,
+        Family::Ip6 => !address.tentative && !address.deprecated,
+    };
+    let own = link.addresses.iter().filter(|address| Family::of(address.local) == family);
+    own.filter(is_usable).map(|address| address.local).next()
+}
+
 /// Whether a link itself has this address.
 pub(crate) fn local_on(link: &Link, address: IpAddr) -> bool {
     link.addresses.iter().any(|own| own.local == address)

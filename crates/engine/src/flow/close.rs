@@ -79,6 +79,7 @@ fn end(run: &mut Run<'_, '_>, connection: &Connection, by_server: bool, graceful
 }
 
 fn send(run: &mut Run<'_, '_>, own: &SocketKey, by_server: bool, flags: TcpFlags, role: Role) -> bool {
+    let Some(transparent) = run.state.sockets.get(own).map(|socket| socket.transparent) else { return false };
     let Some(mut packet) = run.state.sockets.send(own, flags, 0) else { return false };
     if !by_server {
         packet.ttl = run.flow.ttl.unwrap_or(64);
@@ -86,7 +87,7 @@ fn send(run: &mut Run<'_, '_>, own: &SocketKey, by_server: bool, flags: TcpFlags
     }
     match (by_server, run.sender) {
         (false, Sender::Outside { .. }) => run.send_in(packet, role),
-        _ => run.send(own.node.into(), packet, role, None),
+        _ => run.send(own.node.into(), packet, role, transparent, None),
     };
     run.settle();
     true

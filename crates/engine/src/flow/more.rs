@@ -8,6 +8,7 @@ use super::{DATA, FlowRun, is_taken, sent_bytes, server_node};
 use crate::endpoint::{Role, SocketKey, SocketState};
 use crate::packet::{Packet, TcpFlags, Transport, icmp};
 use crate::run::{Connection, Run, Sender};
+use crate::skb::Transparent;
 use crate::trace::{Broken, FlowPacket, Header, Outcome, Place, Why};
 
 /// Sends data from one end; the other acknowledges it, or answers a datagram.
@@ -67,14 +68,21 @@ fn header_of(key: &SocketKey) -> Header {
 }
 
 /// Sends from a socket, as the client's own flow asks for where it is the client's.
-fn send(run: &mut Run<'_, '_>, own: &SocketKey, mut packet: Packet, side: Side, role: Role) -> usize {
+fn send(
+    run: &mut Run<'_, '_>,
+    own: &SocketKey,
+    mut packet: Packet,
+    side: Side,
+    role: Role,
+    transparent: Transparent,
+) -> usize {
     if side == Side::Client {
         packet.ttl = run.flow.ttl.unwrap_or(64);
         packet.tos = run.flow.dscp << 2;
     }
     match (side, run.sender) {
         (Side::Client, Sender::Outside { .. }) => run.send_in(packet, role),
-        _ => run.send(own.node.into(), packet, role, None),
+        _ => run.send(own.node.into(), packet, role, transparent, None),
     }
 }
 
@@ -84,14 +92,16 @@ fn send_segment(
     peer: Option<&SocketKey>,
     side: Side,
 ) -> (Header, bool, Option<Broken>) {
-    let Some(packet) = run.state.sockets.send(own, TcpFlags::PSH, sent_bytes(run.flow)) else {
+    let transparent = run.state.sockets.get(own).map(|socket| socket.transparent);
+    let packet = run.state.sockets.send(own, TcpFlags::PSH, sent_bytes(run.flow));
+    let (Some(packet), Some(transparent)) = (packet, transparent) else {
         return not_open(run, side);
     };
-    send(run, own, packet, side, Role::First);
+    send(run, own, packet, side, Role::First, transparent);
     run.settle();
     // What was lost before is missed by the other end, and sent again (RFC 6675).
     if let Some(packet) = peer.and_then(|peer| run.state.sockets.send_again(own, peer)) {
-        send(run, own, packet, side, Role::Other);
+        send(run, own, packet, side, Role::Other, transparent);
         run.settle();
     }
     let is_acknowledged = run
@@ -136,7 +146,11 @@ fn send_datagram(
     if side == Side::Client {
         run.state.sockets.wait_again(&client);
     }
-    send(run, own, packet, side, Role::First);
+    let transparent = match side {
+        Side::Client => run.client_is_transparent(),
+        Side::Server => connection.server_transparent,
+    };
+    send(run, own, packet, side, Role::First, transparent);
     run.settle();
     let end = result::ended(&run.journeys[0]);
     let taken = is_taken(end.outcome);

@@ -43,7 +43,9 @@ fn begin(run: &mut Run<'_, '_>) -> SocketKey {
     let header = packet.header();
     let client =
         SocketKey { node: node.into(), protocol: header.protocol, local: header.src, remote: header.dst };
-    run.state.sockets.open(client);
+    let transparent = run.client_is_transparent();
+    run.state.sockets.open(client, transparent);
+    run.forget_closed();
     let mut packet = packet;
     if let Transport::Tcp { .. } = packet.transport {
         packet.transport = run.state.sockets.syn(&client);
@@ -52,7 +54,7 @@ fn begin(run: &mut Run<'_, '_>) -> SocketKey {
         Sender::Host(_) => {
             // The kernel chooses the source again from the same route, so an unsettled one stays unsettled.
             let packet = Packet { src: flow.src.unwrap_or(family.unspecified()), ..packet };
-            run.send(node, packet, Role::First, None);
+            run.send(node, packet, Role::First, transparent, None);
         }
         Sender::Outside { .. } => {
             run.send_in(packet, Role::First);
@@ -117,8 +119,9 @@ fn exchange(run: &mut Run<'_, '_>, client: SocketKey) -> Option<SocketKey> {
     packet.ttl = run.flow.ttl.unwrap_or(64);
     packet.tos = run.flow.dscp << 2;
     let node = run.sender_node();
+    let transparent = run.client_is_transparent();
     let journey = match run.sender {
-        Sender::Host(_) => run.send(node, packet, Role::Needed(FlowPacket::ClientData), None),
+        Sender::Host(_) => run.send(node, packet, Role::Needed(FlowPacket::ClientData), transparent, None),
         Sender::Outside { .. } => run.send_in(packet, Role::Needed(FlowPacket::ClientData)),
     };
     run.settle();
@@ -127,11 +130,11 @@ fn exchange(run: &mut Run<'_, '_>, client: SocketKey) -> Option<SocketKey> {
     let (node, header) = (server_node(end), end.header);
     let server =
         SocketKey { node: node.into(), protocol: Protocol::TCP, local: header.dst, remote: header.src };
-    if !is_open(run, &server) || run.state.sockets.get(&server).is_none_or(|socket| !socket.received) {
-        return None;
-    }
+    let socket = run.state.sockets.get(&server);
+    let socket = socket.filter(|socket| socket.received && socket.state == SocketState::Open)?;
+    let transparent = socket.transparent;
     let packet = run.state.sockets.send(&server, TcpFlags::PSH, size)?;
-    run.send(node, packet, Role::Needed(FlowPacket::ServerData), Some(journey));
+    run.send(node, packet, Role::Needed(FlowPacket::ServerData), transparent, Some(journey));
     run.settle();
     Some(server)
 }

@@ -10,7 +10,7 @@ use crate::host::ChainAt;
 use crate::packet::{Packet, TcpFlags, Transport, icmp};
 use crate::pass::Pass;
 use crate::skb::Skb;
-use crate::trace::{ChainEnd, Header, Hint, HostId, Outcome, Why};
+use crate::trace::{ChainEnd, Effect, Header, Hint, Hop, HostId, Outcome, Step, Why};
 
 /// The chain in which Docker's users are to put their rules.
 const DOCKER_USER: &str = "DOCKER-USER";
@@ -22,6 +22,13 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Hint> {
         Outcome::LocalError => end.why == Some(Why::Errno("EPERM")),
         _ => false,
     };
+    // What TPROXY drops for want of a socket is to get to the proxy, and not past it.
+    let lacks_proxy = |hop: &Hop| {
+        hop.steps.iter().any(|step| matches!(step, Step::Rule { effect: Effect::NoProxy(_), .. }))
+    };
+    if evidence.hops().last().is_some_and(|(_, hop)| lacks_proxy(hop)) {
+        return None;
+    }
     let (host, hook, table, chain, chain_end) = evidence.last_chain().filter(|_| stopped)?;
     let ruleset = &evidence.world.host(host).snapshot.ruleset;
     let (name, chain_name) = (evidence.table(host, table), hook.chain_name());

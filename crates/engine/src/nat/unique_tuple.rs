@@ -8,6 +8,7 @@ use natpath_model::{
 };
 
 use crate::conntrack::{EntryId, TcpState};
+use crate::jhash::jhash2;
 use crate::pass::{Observer, Pass};
 
 /// The most ports the kernel tries from one start (`NF_NAT_MAX_ATTEMPTS`).
@@ -256,7 +257,7 @@ fn hashed_address(tuple: &Tuple, low: IpAddr, high: IpAddr, persistent: bool, zo
     };
     let (src, dst) = (words(tuple.src.address), words(tuple.dst.address));
     let (low, high) = (words(low), words(high));
-    let mut hash = jhash2(src, if persistent { 0 } else { dst[last] ^ u32::from(zone.0) });
+    let mut hash = jhash2(&src, if persistent { 0 } else { dst[last] ^ u32::from(zone.0) });
     let mut chosen = [0u32; 4];
     let mut full_range = false;
     for word in 0..=last {
@@ -278,48 +279,5 @@ fn hashed_address(tuple: &Tuple, low: IpAddr, high: IpAddr, persistent: bool, zo
     match family {
         Family::Ip4 => family.address(chosen[0].into()),
         Family::Ip6 => family.address(chosen.iter().fold(0, |bits, word| bits << 32 | u128::from(*word))),
-    }
-}
-
-/// Bob Jenkins' lookup3 over four words, as linux/jhash.h arranges it. Public domain algorithm
-/// (burtleburtle.net/bob/c/lookup3.c).
-fn jhash2(words: [u32; 4], initial: u32) -> u32 {
-    const INITIAL: u32 = 0xdead_beef;
-    let begin = INITIAL.wrapping_add(4 << 2).wrapping_add(initial);
-    let [mut a, mut b, mut c] = [begin; 3];
-    a = a.wrapping_add(words[0]);
-    b = b.wrapping_add(words[1]);
-    c = c.wrapping_add(words[2]);
-    for (x, y, rotation) in [(0, 2, 4), (1, 0, 6), (2, 1, 8), (0, 2, 16), (1, 0, 19), (2, 1, 4)] {
-        let mut state = [a, b, c];
-        // mix: x -= y; x ^= rotl(y, r); y += the third.
-        let third = 3 - x - y;
-        state[x] = state[x].wrapping_sub(state[y]) ^ state[y].rotate_left(rotation);
-        state[y] = state[y].wrapping_add(state[third]);
-        [a, b, c] = state;
-    }
-    a = a.wrapping_add(words[3]);
-    for (x, y, rotation) in
-        [(2, 1, 14), (0, 2, 11), (1, 0, 25), (2, 1, 16), (0, 2, 4), (1, 0, 14), (2, 1, 24)]
-    {
-        let mut state = [a, b, c];
-        // final: x ^= y; x -= rotl(y, r).
-        state[x] = (state[x] ^ state[y]).wrapping_sub(state[y].rotate_left(rotation));
-        [a, b, c] = state;
-    }
-    c
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Values of lookup3's `hashword`, from an implementation written apart from this one. That the kernel
-    /// chooses the same addresses is what scenarios/06i-address-by-hash.scenario shows.
-    #[test]
-    fn jhash_is_lookup3() {
-        assert_eq!(jhash2([1, 2, 3, 4], 5), 0x7355_8c35);
-        assert_eq!(jhash2([0; 4], 0), 0xbaf9_078c);
-        assert_eq!(jhash2([0x0201_000a, 0, 0, 0], 0x0501_000a), 0x6952_91a4);
     }
 }

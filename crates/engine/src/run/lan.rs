@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use natpath_model::{Address, Mac};
 
-use super::{Event, Frame, Outside, Run, Sender, on_the_wire};
+use super::{Beyond, Event, Frame, Outside, Run, Sender, on_the_wire};
 use crate::bridge::Bridged;
 use crate::host::LinkId;
 use crate::packet::{Packet, icmp};
@@ -108,7 +108,9 @@ impl Run<'_, '_> {
                 let interface = Some(self.world.link(from).name);
                 self.end_at(journey, from.0, interface, &frame.packet, Reason::of(Outcome::Left));
                 self.journeys[journey].packet = frame.packet;
-                self.react_outside(journey, frame.packet.dst, frame.packet);
+                if self.beyond == Beyond::Answers {
+                    self.react_outside(journey, frame.packet.dst, frame.packet);
+                }
             }
             Next::Unrecorded(station) => self.deliver_outside(journey, station.address, frame.packet),
         }
@@ -255,7 +257,11 @@ impl Run<'_, '_> {
         let hop =
             Hop { host: Place::Assumed(address), in_interface: None, out_interface: None, steps: Vec::new() };
         self.journeys[journey].hops.push(hop);
-        self.emit(journey, &sender, packet, None, false);
+        // What the flow says of its first packet is so for the others of its connection.
+        let is_sender = matches!(self.sender, Sender::Outside { address: own, .. } if own == address);
+        let entering = is_sender && packet.dst == self.flow.dst && self.flow.enters.is_some();
+        let src_mac = self.flow.src_mac.filter(|_| is_sender);
+        self.emit(journey, &sender, packet, src_mac, entering);
     }
 
     /// Puts a packet of an unrecorded host on its wire. `entering`: the flow itself says that it enters by

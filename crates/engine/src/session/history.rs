@@ -66,22 +66,17 @@ impl Session<'_> {
             findings = finding::find(&evidence);
             hints = hint::find(&evidence, &findings);
         }
-        let mut result = run.result.clone();
-        let mut reply_hops = run.reply.map(|reply| run.journeys[reply].hops.clone()).unwrap_or_default();
-        if finding::unmakes(&result, &findings) {
+        if finding::unmakes(&run.result, &findings) {
             // Nobody out there has the address, so nobody answers.
-            result.works = false;
-            result.reply = None;
-            reply_hops.clear();
             assumptions.retain(|assumption| !matches!(assumption, Assumption::OutsideAnswers { .. }));
         }
         Path {
             id,
             given,
             probability,
-            result,
+            result: run.result.clone(),
             hops: run.journeys[0].hops.clone(),
-            reply_hops,
+            reply_hops: run.reply.map(|reply| run.journeys[reply].hops.clone()).unwrap_or_default(),
             findings,
             hints,
             assumptions,

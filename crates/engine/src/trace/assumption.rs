@@ -53,6 +53,13 @@ pub enum Assumption {
         /// Whether it was taken to apply; `None` where both were tried and the result depends on it.
         applies: Option<bool>,
     },
+    /// A socket may have addresses that its host lacks (`IP_TRANSPARENT`).
+    Transparent {
+        /// The host.
+        host: String,
+        /// The socket's port.
+        port: u16,
+    },
     /// Something acts on the packet beside netfilter, and it is not known what it does.
     Bypass {
         /// The host.
@@ -134,6 +141,12 @@ impl fmt::Display for Assumption {
                     None => "the result depends on it",
                 };
                 write!(f, "{host} {place}: {construct} is not decidable ({reason}); {taken}")
+            }
+            Self::Transparent { host, port } => {
+                write!(
+                    f,
+                    "{host}: no listing says whether the socket on port {port} is transparent: taken to be one"
+                )
             }
             Self::Bypass { host, what, place } => {
                 write!(

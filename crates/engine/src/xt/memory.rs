@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use natpath_model::set::Key;
-use natpath_model::xt::{HashLimit, Rate};
+use natpath_model::xt::{ByteRate, HashLimit, HashRate, Rate};
 use natpath_model::{Endpoint, Match, Port, Protocol, Ruleset, TableFamily, Tuple, Value, Xt, Zone};
 
 use super::Place;
+use crate::host::LinkId;
+use crate::skb::SendingSocket;
 use crate::time::Instant;
 
 /// The memory of a host's rules. It starts empty, with all buckets and quotas full.
@@ -22,12 +24,14 @@ pub(crate) struct Memory {
     pub(super) sets: BTreeMap<String, SetChanges>,
     /// When the sets were listed: what elements have left of their time counts from here.
     pub(super) sets_since: Instant,
-    /// The sockets from which packets were sent: protocol, own and other end.
-    pub(super) sockets: BTreeSet<(Protocol, Ends)>,
+    /// The sockets from which packets were sent, by protocol, own and other end.
+    sockets: BTreeMap<(Protocol, Ends), SendingSocket>,
+    /// The links by which the last segments of TCP connections came to their sockets (`sk_rx_dst`).
+    routes: BTreeMap<Ends, LinkId>,
 }
 
 /// Both ends of a connection as numbers.
-pub(super) type Ends = [(IpAddr, u16); 2];
+type Ends = [(IpAddr, u16); 2];
 
 /// What a bucket of hashlimit is for: addresses and ports, 0 where they don't count.
 pub(super) type BucketKey = (Value, Value, Port, Port);
@@ -36,9 +40,9 @@ pub(super) type BucketKey = (Value, Value, Port, Port);
 /// (xt_hashlimit.c, `htable_create`).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct HashTable {
-    pub(super) rate: Rate,
+    pub(super) rate: HashRate,
     pub(super) expire: u32,
-    pub(super) buckets: BTreeMap<BucketKey, Tokens>,
+    pub(super) buckets: BTreeMap<BucketKey, Bucket>,
 }
 
 /// A bucket of tokens, each a nanosecond (nft_limit.c).
@@ -62,6 +66,76 @@ impl Tokens {
         let enough = self.tokens >= rate.cost();
         if enough {
             self.tokens -= rate.cost();
+        }
+        enough
+    }
+}
+
+/// A bucket of hashlimit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bucket {
+    /// For packets.
+    Packets(Tokens),
+    /// For bytes.
+    Bytes(Credit),
+}
+
+impl Bucket {
+    pub(super) fn full(rate: HashRate, now: Instant) -> Self {
+        match rate {
+            HashRate::Packets(rate) => Self::Packets(Tokens::full(rate, now)),
+            HashRate::Bytes(rate) => {
+                Self::Bytes(Credit { left: Credit::SECOND, refills: rate.refills, used: now })
+            }
+        }
+    }
+
+    pub(super) fn used(self) -> Instant {
+        match self {
+            Self::Packets(tokens) => tokens.used,
+            Self::Bytes(credit) => credit.used,
+        }
+    }
+
+    /// Takes what a packet of this length costs, if there is so much.
+    pub(super) fn take(&mut self, rate: HashRate, length: u32, now: Instant) -> bool {
+        match (self, rate) {
+            (Self::Packets(tokens), HashRate::Packets(rate)) => tokens.take(rate, now),
+            (Self::Bytes(credit), HashRate::Bytes(rate)) => credit.take(rate, length, now),
+            // Rules of one name that disagree: the table is that of the first.
+            (Self::Packets(_), HashRate::Bytes(_)) | (Self::Bytes(_), HashRate::Packets(_)) => true,
+        }
+    }
+}
+
+/// What may still be sent at a rate of bytes (xt_hashlimit.c, `hashlimit_byte_cost`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Credit {
+    left: u64,
+    refills: u32,
+    used: Instant,
+}
+
+impl Credit {
+    /// What a millisecond brings in (`CREDITS_PER_JIFFY_BYTES`, of a kernel whose jiffy is one; others round in
+    /// another place).
+    const MILLISECOND: u64 = 1 << 22;
+    /// What a second brings in, which is the most there can be.
+    const SECOND: u64 = 1000 * Self::MILLISECOND;
+
+    fn take(&mut self, rate: ByteRate, length: u32, now: Instant) -> bool {
+        let gained = now.0.saturating_sub(self.used.0).saturating_mul(Self::MILLISECOND);
+        self.used = now;
+        self.left = self.left.saturating_add(gained).min(Self::SECOND);
+        let chunks = u64::from((length >> 4) + 1);
+        let cost = (chunks * ((u64::from(rate.cost) * Self::SECOND) >> 32)).min(Self::SECOND);
+        if self.left < cost && self.refills > 0 {
+            self.refills -= 1;
+            self.left = Self::SECOND;
+        }
+        let enough = self.left >= cost;
+        if enough {
+            self.left -= cost;
         }
         enough
     }
@@ -131,10 +205,40 @@ impl Memory {
     }
 
     /// Notes that a socket of the host sends.
-    pub(crate) fn sends(&mut self, protocol: Protocol, own: Endpoint, other: Endpoint) {
+    pub(crate) fn sends(&mut self, protocol: Protocol, own: Endpoint, other: Endpoint, by: SendingSocket) {
         if own.port.drawn.is_none() && other.port.drawn.is_none() {
-            self.sockets.insert((protocol, ends(own, other)));
+            self.sockets.insert((protocol, ends(own, other)), by);
         }
+    }
+
+    /// Notes that a segment has come to its socket by a link.
+    pub(crate) fn receives(&mut self, own: Endpoint, other: Endpoint, by: LinkId) {
+        self.routes.insert(ends(own, other), by);
+    }
+
+    /// Whether a socket has got its last segment by this link.
+    pub(crate) fn received_by(&self, own: Endpoint, other: Endpoint, link: LinkId) -> bool {
+        self.routes.get(&ends(own, other)) == Some(&link)
+    }
+
+    /// Forgets the sockets that are closed.
+    pub(crate) fn keep_sockets(&mut self, is_open: impl Fn(Protocol, Endpoint, Endpoint) -> bool) {
+        let is_open = |protocol: Protocol, ends: &Ends| {
+            let [own, other] = ends.map(|(address, port)| Endpoint::new(address, Port::new(port)));
+            is_open(protocol, own, other)
+        };
+        self.sockets.retain(|(protocol, ends), _| is_open(*protocol, ends));
+        self.routes.retain(|ends, _| is_open(Protocol::TCP, ends));
+    }
+
+    /// The socket with these ends, if it has sent.
+    pub(crate) fn sender(
+        &self,
+        protocol: Protocol,
+        own: Endpoint,
+        other: Endpoint,
+    ) -> Option<&SendingSocket> {
+        self.sockets.get(&(protocol, ends(own, other)))
     }
 }
 
@@ -156,7 +260,7 @@ fn hash_limits(ruleset: &Ruleset) -> impl Iterator<Item = ((String, bool), &Hash
     })
 }
 
-pub(super) fn ends(own: Endpoint, other: Endpoint) -> Ends {
+fn ends(own: Endpoint, other: Endpoint) -> Ends {
     [(own.address, own.port.value), (other.address, other.port.value)]
 }
 

@@ -7,6 +7,7 @@ mod rate;
 mod recent;
 mod reverse_path;
 mod set;
+mod small;
 mod socket;
 mod time;
 
@@ -15,6 +16,7 @@ pub(crate) use memory::Memory;
 use natpath_model::{Opaque, Rule, RuleRef, Xt};
 
 use crate::pass::{Observer, Pass};
+use crate::payload;
 use crate::skb::Skb;
 
 /// What a match says of a packet.
@@ -66,6 +68,14 @@ impl<O: Observer> Pass<'_, '_, O> {
                 true => Answer::Unknown("depends on IPsec policies, which are not modelled".to_owned()),
                 false => Answer::Is(*none),
             },
+            Xt::Cluster(cluster) => Answer::Is(self.in_cluster(skb, *cluster)),
+            Xt::ControlGroup { .. } => small::in_control_group(skb),
+            Xt::SegmentSize { negated, .. } => small::segment_size(&skb.packet, *negated),
+            // xt_ipvs.c: what IPVS takes does not get here.
+            Xt::Ipvs { of_others, .. } => Answer::Is(*of_others),
+            Xt::Text(search) => payload::find_text(&skb.packet, search),
+            Xt::U32(condition) => payload::compare_numbers(&skb.packet, condition),
+            Xt::Bpf(program) => payload::run_program(&skb.packet, skb.mark, program),
             Xt::AbsentHeader { .. } => Answer::Is(false),
         }
     }

@@ -33,7 +33,7 @@ fn sender(skb: &Skb) -> Sender {
     if skb.in_link.is_some() {
         return Sender::Nobody;
     }
-    match (skb.owner, skb.packet.transport) {
+    match (skb.sender, skb.packet.transport) {
         // Echo replies and errors come from the kernel's socket for ICMP, resets that fit no socket from
         // its one for TCP.
         (_, Transport::Error { .. }) => Sender::Kernel,
@@ -43,7 +43,7 @@ fn sender(skb: &Skb) -> Sender {
             Sender::Kernel
         }
         (Some(_), Transport::Tcp { flags, .. }) if flags.has(TcpFlags::RST) => Sender::Kernel,
-        (Some((uid, gid)), _) => Sender::Program(uid, gid),
+        (Some(socket), _) => Sender::Program(socket.uid, socket.gid),
         (None, _) => Sender::Nobody,
     }
 }

@@ -7,7 +7,7 @@ use natpath_model::xt::{ConnBytes, ConnLimit, HashLimit, Measure};
 use natpath_model::{Family, Manip, Port, Value};
 
 use super::Place;
-use super::memory::{BucketKey, HashTable, Tokens};
+use super::memory::{Bucket, BucketKey, HashTable};
 use crate::conntrack::TcpState;
 use crate::pass::{Observer, Pass};
 use crate::skb::Skb;
@@ -22,10 +22,10 @@ impl<O: Observer> Pass<'_, '_, O> {
         let HashLimit { rate, expire, .. } = *limit;
         let HashTable { rate, expire, buckets } =
             table.or_insert(HashTable { rate, expire, buckets: BTreeMap::new() });
-        buckets.retain(|_, tokens| now.0 <= tokens.used.0.saturating_add((*expire).into()));
+        buckets.retain(|_, bucket| now.0 <= bucket.used().0.saturating_add((*expire).into()));
         let key = bucket_key(skb, limit);
-        let tokens = buckets.entry(key).or_insert_with(|| Tokens::full(*rate, now));
-        tokens.take(*rate, now) != limit.above
+        let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(*rate, now));
+        bucket.take(*rate, skb.packet.length(), now) != limit.above
     }
 
     /// xt_connlimit.c: how many connections of the address group have met this rule and still live, this

@@ -1,43 +1,56 @@
 //! `-m socket` (xt_socket.c, nf_socket_ipv4.c).
 
 use natpath_model::xt::SocketTest;
-use natpath_model::{Bind, Direction, Endpoint, Item, Protocol, Status};
+use natpath_model::{Bind, Direction, Endpoint, Item, Protocol, Statement, Status};
 
 use super::Answer;
-use super::memory::ends;
 use crate::conntrack::{CtInfo, Tracked};
 use crate::packet::Transport;
 use crate::pass::{Observer, Pass};
-use crate::skb::Skb;
+use crate::skb::{Skb, Transparent};
+use crate::tproxy::AssignedSocket;
 
 impl<O: Observer> Pass<'_, '_, O> {
     pub(super) fn has_socket(&mut self, skb: &Skb, test: SocketTest) -> Answer {
+        // 1) The one that TPROXY has given it to.
+        match skb.assigned.map(|assigned| assigned.socket) {
+            Some(AssignedSocket::Listener(Some(index))) => return self.found_listener(index, test),
+            Some(AssignedSocket::Listener(None)) => return unrecorded(),
+            Some(AssignedSocket::Connection { .. }) => return found(test, true, Transparent::Known(true)),
+            None => {}
+        }
         let Some((protocol, own, other)) = self.wanted(skb) else { return Answer::Is(false) };
-        // 1) A connection's own socket, which is bound to its address.
-        if self.state.memory.sockets.contains(&(protocol, ends(own, other))) {
-            return found(test, true);
+        // 2) A connection's own socket, which is bound to its address.
+        if let Some(sender) = self.state.memory.sender(protocol, own, other) {
+            return found(test, true, sender.transparent);
         }
-        // 2) One that listens.
+        // 3) One that listens.
         if self.host.missing(Item::Sockets) {
-            return Answer::Unknown("depends on sockets, which are not recorded".to_owned());
+            return unrecorded();
         }
-        let link = skb.in_link.map(|link| self.host.link(link).name);
-        let fits = |socket: &&natpath_model::Socket| {
-            socket.protocol == protocol
-                && socket.bind.takes(own.address)
-                && (socket.interface.is_none() || socket.interface == link)
-        };
-        let mut sockets: Vec<_> = self.host.snapshot.sockets.iter().filter(fits).collect();
-        // One that is bound to the address is preferred.
-        sockets.sort_by_key(|socket| !matches!(socket.bind, Bind::Address(_)));
-        for socket in sockets {
-            let port = natpath_model::IntervalSet::single(socket.port.into());
-            if self.env.compare(own.port, &port) {
-                let counts = test.no_wildcard || matches!(socket.bind, Bind::Address(_));
-                return found(test, counts);
+        match self.find_listener(skb, protocol, own) {
+            Some(index) => self.found_listener(index, test),
+            None => Answer::Is(false),
+        }
+    }
+
+    fn found_listener(&self, index: usize, test: SocketTest) -> Answer {
+        let socket = &self.host.snapshot.sockets[index];
+        let counts = test.no_wildcard || matches!(socket.bind, Bind::Address(_));
+        found(test, counts, self.transparency(index))
+    }
+
+    /// Whether a listed socket is transparent; where no listing says so, one is that a TPROXY rule names.
+    pub(crate) fn transparency(&self, index: usize) -> Transparent {
+        let socket = &self.host.snapshot.sockets[index];
+        let names = |statement: &Statement| matches!(statement, Statement::Tproxy(proxy) if proxy.port == socket.port);
+        match socket.transparent {
+            Some(known) => Transparent::Known(known),
+            None => {
+                let mut rules = self.host.snapshot.ruleset.rules();
+                Transparent::Assumed(rules.any(|(_, rule)| rule.statements.iter().any(names)))
             }
         }
-        Answer::Is(false)
     }
 
     /// The ends of the socket that is looked for: its own, then the other. For a reply to a connection
@@ -63,28 +76,31 @@ impl<O: Observer> Pass<'_, '_, O> {
         Some((protocol, own, other))
     }
 
-    /// Takes note of the socket that sends a packet.
+    /// Takes note of the socket that sends a packet, if it is one of its own for the connection.
     pub(crate) fn note_socket(&mut self, skb: &Skb) {
+        let Some(sender) = skb.sender else { return };
         let header = skb.packet.header();
-        let listens = |protocol, port| {
-            self.host.snapshot.sockets.iter().any(|socket| socket.protocol == protocol && socket.port == port)
-        };
         match skb.packet.transport {
             Transport::Tcp { flags, .. } if !flags.has(crate::packet::TcpFlags::RST) => {}
-            // A server answers from the socket that listens.
-            Transport::Ports { protocol: Protocol::UDP, src, .. } if !listens(Protocol::UDP, src.value) => {}
+            // A server of UDP answers from the socket that listens.
+            Transport::Ports { protocol: Protocol::UDP, .. } if sender.of_client => {}
             _ => return,
         }
-        if skb.owner.is_some() {
-            self.state.memory.sends(header.protocol, header.src, header.dst);
-        }
+        self.state.memory.sends(header.protocol, header.src, header.dst, sender);
     }
 }
 
+fn unrecorded() -> Answer {
+    Answer::Unknown("depends on sockets, which are not recorded".to_owned())
+}
+
 /// The answer where there is a socket, which counts or does not.
-fn found(test: SocketTest, counts: bool) -> Answer {
-    if counts && test.transparent {
-        return Answer::Assumed(false, "no listing says which sockets are transparent".to_owned());
+fn found(test: SocketTest, counts: bool, transparent: Transparent) -> Answer {
+    match transparent {
+        _ if !counts || !test.transparent => Answer::Is(counts),
+        Transparent::Known(transparent) => Answer::Is(transparent),
+        Transparent::Assumed(transparent) => {
+            Answer::Assumed(transparent, "no listing says which sockets are transparent".to_owned())
+        }
     }
-    Answer::Is(counts)
 }

@@ -14,14 +14,15 @@
 //! | iprange, statistic, dscp, ttl, hl, length, comment | exactly |
 //! | owner, set, limit, hashlimit, recent, connlimit, connbytes, quota, rpfilter, socket, time | exactly |
 //! | mac, pkttype, realm, tos, ecn, physdev, helper, policy, IPv6 headers | exactly |
+//! | string, u32, bpf, cluster, cgroup, tcpmss, ipvs | exactly |
 //! | nfacct | exactly: it only counts |
 //! | any other match | [`Match::Opaque`](natpath_model::Match::Opaque) |
 //! | ACCEPT, DROP, RETURN, user chains by `-j` and `-g`, REJECT, LOG, MARK | exactly |
 //! | CONNMARK | exactly; shifts are opaque |
 //! | CT, NOTRACK | exactly; `--timeout` and a zone taken from the mark are opaque |
-//! | TOS, DSCP, TTL, HL, SET | exactly |
+//! | TOS, DSCP, TTL, HL, SET, TPROXY | exactly |
 //! | DNAT, SNAT, MASQUERADE, REDIRECT, NETMAP | exactly |
-//! | NFLOG, ULOG, TRACE, AUDIT, TCPMSS, CHECKSUM, LED, IDLETIMER, RATEEST, CLASSIFY, ECN | inert |
+//! | NFLOG, ULOG, TRACE, AUDIT, TCPMSS, CHECKSUM, LED, IDLETIMER, RATEEST, CLASSIFY, ECN, TEE, TCPOPTSTRIP | inert |
 //! | any other target | [`Statement::Opaque`](natpath_model::Statement::Opaque) |
 //!
 //! `docs/matches.md` has a row for each.

@@ -327,9 +327,9 @@ fn unknown_constructs_are_carried() {
         assert_eq!((opaque.construct.as_str(), opaque.text.as_str()), (construct, carried));
     };
     check(
-        "-m string --string \"a b\" --algo bm -j DROP",
-        "-m string",
-        "-m string --string \"a b\" --algo bm",
+        "-m layer7 --l7proto \"a b\" --l7dir x -j DROP",
+        "-m layer7",
+        "-m layer7 --l7proto \"a b\" --l7dir x",
         6,
     );
     check(
@@ -338,20 +338,15 @@ fn unknown_constructs_are_carried() {
         "-m set --return-nomatch ! --match-set x src",
         6,
     );
-    check(
-        "-p tcp -m cluster --cluster-total-nodes 2 --dport 80",
-        "-m cluster",
-        "-m cluster --cluster-total-nodes 2",
-        13,
-    );
-    check("-m cgroup --path a -j DROP", "-m cgroup", "-m cgroup --path a", 6);
+    check("-p tcp -m devgroup --src-group 2 --dport 80", "-m devgroup", "-m devgroup --src-group 2", 13);
+    check("-m cpu --cpu 1 -j DROP", "-m cpu", "-m cpu --cpu 1", 6);
     check(
         "-p sctp --chunk-types any DATA -j DROP",
         "-m sctp --chunk-types",
         "-m sctp --chunk-types any DATA",
         14,
     );
-    check("-p tcp -j TPROXY --on-port 5 -s 1.2.3.4", "-j TPROXY", "-j TPROXY --on-port 5", 13);
+    check("-p tcp -j NFQUEUE --queue-num 5 -s 1.2.3.4", "-j NFQUEUE", "-j NFQUEUE --queue-num 5", 13);
     check(
         "-j CONNMARK --save-mark --left-shift-mark 2",
         "-j CONNMARK --left-shift-mark",

@@ -64,14 +64,14 @@ fn rows_of_ip6_in_route_json_are_taken_once() {
 #[test]
 fn both_backends_are_read_and_origins_point_into_the_files() {
     let nft = b"*nat\n:PREROUTING ACCEPT [0:0]\n[7:8] -A PREROUTING -j ACCEPT\nCOMMIT\n";
-    let legacy = b"*filter\n-A INPUT -m string --string x --algo bm -j DROP\nCOMMIT\n";
+    let legacy = b"*filter\n-A INPUT -m geoip --src-cc x --any 1 -j DROP\nCOMMIT\n";
     let files: &[(&str, &[u8])] =
         &[("iptables-save", nft), ("ip6tables-legacy-save", legacy), ("name", b"node1\n")];
     let host = Directory::new("rules", files).host();
     assert_eq!(host.name, "node1");
     assert!(Family::ALL.into_iter().all(|family| host.given.has(Item::Rules(family))));
     let texts: Vec<_> = host.ruleset.rules().map(|(_, rule)| host.text(&rule.origin)).collect();
-    assert_eq!(texts, ["-A PREROUTING -j ACCEPT", "-A INPUT -m string --string x --algo bm -j DROP"]);
+    assert_eq!(texts, ["-A PREROUTING -j ACCEPT", "-A INPUT -m geoip --src-cc x --any 1 -j DROP"]);
     assert_eq!(host.diagnostics.len(), 1);
     assert!(host.diagnostics[0].file.ends_with("ip6tables-legacy-save"));
 }
@@ -181,7 +181,7 @@ fn accounts(files: &[Accounted]) -> Vec<String> {
 
 #[test]
 fn every_line_of_every_file_is_accounted_for() {
-    let rules = b"# head\n*nat\n:X - [0:0]\n-N Y\n-A X -j ACCEPT\n-A X -j NOSUCH\n-A X -m string --string x --algo bm -j DROP\n\
+    let rules = b"# head\n*nat\n:X - [0:0]\n-N Y\n-A X -j ACCEPT\n-A X -j NOSUCH\n-A X -m geoip --src-cc x --any 1 -j DROP\n\
         COMMIT\n*nat\n:X - [0:0]\n-A X --dport -j X\nCOMMIT\n*broute\n-A X -j Y\nCOMMIT\nwhat\n";
     let routes = br#"[{"dst":"default","gateway":"192.0.2.9","dev":"eth0"},{},{"dst":"x"},
         {"dst":"fd00::/64","dev":"eth0","pref":"medium"},{"dst":"fd01::/64","dev":"eth0"}]"#;
@@ -213,7 +213,7 @@ fn every_line_of_every_file_is_accounted_for() {
             "addr.json links: 1 = 1 + 0 + 0 + 0",
             "cluster.json cluster: 1 = 0 + 0 + 1 + 0; cluster.json:0",
             "conntrack conntrack: 1 = 0 + 0 + 0 + 1; error 1:6",
-            "iptables-save iptables: 16 = 0 + 9 + 3 + 4; -m string:7; error 6:9; error 11:6; error 13:2; error 16:1",
+            "iptables-save iptables: 16 = 0 + 9 + 3 + 4; -m geoip:7; error 6:9; error 11:6; error 13:2; error 16:1",
             "listen sockets: 1 = 0 + 0 + 1 + 0; listen:0",
             "name name: 1 = 1 + 0 + 0 + 0",
             "nft.json nft: 4 = 1 + 1 + 2 + 0, 1 repeated; table inet fw:0",

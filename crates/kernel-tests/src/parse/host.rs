@@ -356,7 +356,7 @@ pub(super) fn declared(text: &str) -> String {
     whole
 }
 
-/// `listen PROTO ADDR:PORT`.
+/// `listen PROTO ADDR:PORT [transparent]`.
 fn listen(line: &Line<'_>) -> Result<Socket, Diagnostic> {
     let protocol: Protocol = line.value(1, "tcp or udp")?;
     let word = line.word(2, "ADDRESS:PORT")?;
@@ -371,7 +371,12 @@ fn listen(line: &Line<'_>) -> Result<Socket, Diagnostic> {
         };
         (bind, address.port())
     };
-    Ok(Socket { protocol, bind, port, interface: None, process: None })
+    let transparent = match line.words.get(3) {
+        None => false,
+        Some((_, "transparent")) => true,
+        Some(_) => return Err(line.error(3, "expected transparent, or nothing more")),
+    };
+    Ok(Socket { protocol, bind, port, interface: None, process: None, transparent: Some(transparent) })
 }
 
 fn loopback() -> Link {

@@ -130,13 +130,18 @@ pub(crate) fn apply(sysctls: &Sysctls) -> Vec<String> {
 fn matters(name: &str) -> bool {
     const ROOTS: [&str; 5] =
         ["net.ipv4.conf.", "net.ipv6.conf.", "net.netfilter.nf_conntrack_", "net.bridge.", "net.ipv4.fib_"];
-    const OTHERS: [&str; 6] = [
+    const OTHERS: [&str; 11] = [
         "net.ipv4.ip_forward",
         "net.ipv4.ip_default_ttl",
         "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_early_demux",
+        "net.ipv4.tcp_early_demux",
+        "net.ipv4.fwmark_reflect",
         "net.ipv4.icmp_ratelimit",
         "net.ipv4.icmp_ratemask",
         "net.ipv6.fib_multipath_hash_policy",
+        "net.ipv6.fwmark_reflect",
+        "net.ipv6.icmp.ratelimit",
     ];
     // Read-only, or the same for all namespaces.
     const FIXED: [&str; 5] = [

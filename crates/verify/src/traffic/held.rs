@@ -143,8 +143,8 @@ impl Stage<'_> {
     /// A datagram of the server's that nobody asked for.
     fn more_of_server(&mut self, flow: &Flow, client: &OwnedFd, asked: Asked) -> Result<Observation> {
         let data = wire::data(wire::MORE, usize::from(flow.size.unwrap_or(0)));
-        if let Err(error) = sockets::answer(&self.udp[asked.listener].1, &data, asked.to, asked.from) {
-            return self.refused(error);
+        if let Err(error) = self.answer_of(&asked, &data) {
+            return self.refused(error.downcast::<Errno>()?);
         }
         let mut notes = Notes::default();
         let mut from = None;

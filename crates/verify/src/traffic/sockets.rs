@@ -9,7 +9,8 @@ use natpath_model::{Bind, Family, Flow, Protocol, Socket};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
-    SockaddrStorage, bind, listen, recvmsg, sendmsg, setsockopt, socket, sockopt,
+    SockaddrIn, SockaddrIn6, SockaddrStorage, bind, listen, recvmsg, sendmsg, sendto, setsockopt, socket,
+    sockopt,
 };
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
@@ -23,6 +24,8 @@ pub(super) struct Received {
     pub(super) from: Option<SocketAddr>,
     /// The address it was sent to, where the socket was told to say.
     pub(super) to: Option<IpAddr>,
+    /// The same with the port, of a transparent socket.
+    pub(super) asked_at: Option<SocketAddr>,
 }
 
 /// A raw socket that hears all packets of a protocol that the host's own stack takes.
@@ -49,14 +52,26 @@ pub(super) fn tcp_listener(wanted: &Socket) -> Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-/// A UDP socket that says at which address it is asked.
+/// A UDP socket that says at which address it is asked, a transparent one also at which port.
 pub(super) fn udp_listener(wanted: &Socket) -> Result<OwnedFd> {
     let socket = bound(wanted, SockType::Datagram)?;
-    match local(wanted) {
-        SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
-        SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+    match (local(wanted), is_transparent(wanted)) {
+        (SocketAddr::V4(_), false) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+        (SocketAddr::V6(_), false) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
+        (SocketAddr::V4(_), true) => setsockopt(&socket, sockopt::Ipv4OrigDstAddr, &true)?,
+        (SocketAddr::V6(_), true) => {
+            setsockopt(&socket, sockopt::Ipv6OrigDstAddr, &true)?;
+            // It may take IPv4, too.
+            setsockopt(&socket, sockopt::Ipv4OrigDstAddr, &true)?;
+        }
     }
     Ok(socket)
+}
+
+/// Whether a listener may answer from an address that its host lacks: where no listing says so, as a
+/// prediction assumes.
+fn is_transparent(wanted: &Socket) -> bool {
+    wanted.transparent != Some(false)
 }
 
 fn bound(wanted: &Socket, kind: SockType) -> Result<OwnedFd> {
@@ -69,7 +84,11 @@ fn bound(wanted: &Socket, kind: SockType) -> Result<OwnedFd> {
     if let Some(interface) = wanted.interface {
         setsockopt(&socket, sockopt::BindToDevice, &interface.to_string().into())?;
     }
-    anywhere(&socket, address.is_ipv6())?;
+    if is_transparent(wanted) {
+        anywhere(&socket, address.is_ipv6())?;
+    } else {
+        bind_freely(&socket, address.is_ipv6())?;
+    }
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))
         .with_context(|| format!("can't listen on {address}"))?;
     Ok(socket)
@@ -143,7 +162,18 @@ pub(super) fn client(flow: &Flow, owns_source: bool) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Lets a socket be bound to an address that the host lacks.
+/// Lets a socket be bound to an address that the host lacks, though not send from it.
+fn bind_freely(socket: &OwnedFd, is_v6: bool) -> Result<()> {
+    const IPV6_FREEBIND: i32 = 78; // linux/in6.h
+    if is_v6 {
+        set_number(socket, libc::IPPROTO_IPV6, IPV6_FREEBIND, 1)?;
+    } else {
+        setsockopt(socket, sockopt::IpFreebind, &true)?;
+    }
+    Ok(())
+}
+
+/// Lets a socket have an address that the host lacks.
 fn anywhere(socket: &OwnedFd, is_v6: bool) -> Result<()> {
     const IPV6_TRANSPARENT: i32 = 75; // linux/in6.h
     if is_v6 {
@@ -187,23 +217,50 @@ fn set_number(socket: &impl AsFd, level: i32, name: i32, value: i32) -> Result<(
 
 /// Receives one datagram or raw packet, if one is there.
 pub(super) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Option<Received> {
-    let mut control = nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo);
+    let mut control =
+        nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo, libc::sockaddr_in, libc::sockaddr_in6);
     let mut slices = [IoSliceMut::new(buffer)];
     let message =
         recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())
             .ok()?;
-    let to = message.cmsgs().ok()?.find_map(|control| match control {
-        ControlMessageOwned::Ipv4PacketInfo(info) => {
-            Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr))))
+    let (mut to, mut asked_at) = (None, None);
+    for control in message.cmsgs().ok()? {
+        match control {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                to = Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr))));
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                to = Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)));
+            }
+            ControlMessageOwned::Ipv4OrigDstAddr(address) => {
+                asked_at = Some(SocketAddr::V4(SockaddrIn::from(address).into()));
+            }
+            ControlMessageOwned::Ipv6OrigDstAddr(address) => {
+                asked_at = Some(SocketAddr::V6(SockaddrIn6::from(address).into()));
+            }
+            _ => {}
         }
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr))),
-        _ => None,
-    });
-    Some(Received { length: message.bytes, from: message.address.as_ref().and_then(socket_address), to })
+    }
+    let from = message.address.as_ref().and_then(socket_address);
+    Some(Received { length: message.bytes, from, to, asked_at })
+}
+
+/// Sends a datagram from an address and port that need not be the host's, by a socket that is then gone.
+pub(super) fn answer_as(data: &[u8], from: SocketAddr, to: SocketAddr) -> Result<()> {
+    let socket = socket(domain(Family::of(from.ip())), SockType::Datagram, FLAGS, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    anywhere(&socket, from.is_ipv6())?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(from))?;
+    let to = match to.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, to.port())),
+        IpAddr::V6(_) => to,
+    };
+    sendto(socket.as_raw_fd(), data, &SockaddrStorage::from(to), MsgFlags::empty())?;
+    Ok(())
 }
 
 /// Sends a datagram from the given address.
-pub(super) fn answer(socket: &OwnedFd, data: &[u8], from: IpAddr, to: SocketAddr) -> nix::Result<usize> {
+pub(super) fn answer(socket: &OwnedFd, data: &[u8], from: IpAddr, to: SocketAddr) -> nix::Result<()> {
     let slices = [std::io::IoSlice::new(data)];
     let address = SockaddrStorage::from(to);
     let (info4, info6);
@@ -222,7 +279,7 @@ pub(super) fn answer(socket: &OwnedFd, data: &[u8], from: IpAddr, to: SocketAddr
             ControlMessage::Ipv6PacketInfo(&info6)
         }
     };
-    sendmsg(socket.as_raw_fd(), &slices, &[control], MsgFlags::empty(), Some(&address))
+    sendmsg(socket.as_raw_fd(), &slices, &[control], MsgFlags::empty(), Some(&address)).map(drop)
 }
 
 /// A socket address, where it is one of IP.

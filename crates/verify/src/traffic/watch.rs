@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::sockopt;
 
+use super::sockets::Received;
 use super::wire::{Read, Role};
 use super::{Stage, sockets, wire};
 
@@ -41,9 +42,26 @@ pub(super) struct Asked {
     /// The number of the listener.
     pub(super) listener: usize,
     /// The address it was asked at.
-    pub(super) to: IpAddr,
+    at: AskedAt,
     /// Who asked.
-    pub(super) from: SocketAddr,
+    from: SocketAddr,
+}
+
+/// The address at which a UDP listener was asked, from which it answers.
+#[derive(Debug, Clone, Copy)]
+enum AskedAt {
+    /// One of the listener's own, with its port.
+    Own(IpAddr),
+    /// Any, of a transparent listener: it answers by another socket that has this address and port.
+    Any(SocketAddr),
+}
+
+impl Asked {
+    fn of(listener: usize, received: &Received) -> Option<Self> {
+        let any = received.asked_at.map(AskedAt::Any);
+        let at = any.or(received.to.map(AskedAt::Own))?;
+        Some(Self { listener, at, from: received.from? })
+    }
 }
 
 impl Stage<'_> {
@@ -141,14 +159,30 @@ impl Stage<'_> {
         for (number, (_, listener)) in self.udp.iter().enumerate() {
             while let Some(received) = sockets::receive(listener, &mut buffer) {
                 happened = true;
-                if let (Some(from), Some(to)) = (received.from, received.to) {
-                    notes.asked = Some(Asked { listener: number, to, from });
+                // An answer that strays to a server is not answered in its turn.
+                if !buffer[..received.length].starts_with(wire::QUESTION) {
+                    continue;
+                }
+                if let Some(asked) = Asked::of(number, &received) {
+                    notes.asked = Some(asked);
                     // Where the answer can't be sent, its absence shows.
-                    let _ = sockets::answer(listener, wire::ANSWER, to, from);
+                    let _ = self.answer_of(&asked, wire::ANSWER);
                 }
             }
         }
         Ok(happened)
+    }
+
+    /// Sends a datagram from the UDP listener that was asked.
+    pub(super) fn answer_of(&self, asked: &Asked, data: &[u8]) -> Result<()> {
+        let (host, listener) = &self.udp[asked.listener];
+        match asked.at {
+            AskedAt::Own(at) => sockets::answer(listener, data, at, asked.from)?,
+            AskedAt::Any(at) => {
+                self.world.hosts[*host].run(|| sockets::answer_as(data, at, asked.from))?;
+            }
+        }
+        Ok(())
     }
 
     fn descriptors<'a>(&'a self, notes: &'a Notes) -> impl Iterator<Item = BorrowedFd<'a>> {

@@ -69,7 +69,9 @@ pub(super) const RECORDS: [Record; 21] = [
     record("bridge-link.json", &["bridge"], &["-j", "-d", "link"]),
     record("bridge-fdb.json", &["bridge"], &["-j", "fdb"]),
     record("sysctl", &["sysctl"], &["-a"]).about("Kernel parameters, listening sockets, connections."),
-    record("sockets", &["ss"], &["-H", "-lntup"]),
+    // Which sockets are transparent; ss of before 2021 can't say.
+    record("sockets", &["ss"], &["-H", "-lntup", "-O", "--inet-sockopt"])
+        .otherwise("sockets", &["-H", "-lntup"]),
     record("conntrack", &["conntrack"], &["-L", "-f", "ipv4", "-o", "extended"]).when(CONNTRACK),
     record("conntrack", &["conntrack"], &["-L", "-f", "ipv6", "-o", "extended"]).when(CONNTRACK),
     record("ipvs", &["ipvsadm"], &["-Sn"])

@@ -96,6 +96,7 @@ pub(crate) enum StepJson {
         listening: bool,
         process: Option<String>,
     },
+    OfSocket,
     Bridged {
         in_port: Option<String>,
         out_port: Option<String>,
@@ -220,7 +221,9 @@ impl Changes {
             _ => Self::between(view, None, before, after),
         };
         match effect {
-            Effect::Mark(from, to) => (old.mark, new.mark) = (Some(from), Some(to)),
+            Effect::Mark(from, to) | Effect::Tproxy { mark: (from, to), .. } => {
+                (old.mark, new.mark) = (Some(from), Some(to));
+            }
             Effect::Connmark(from, to) => (old.connmark, new.connmark) = (Some(from), Some(to)),
             Effect::Zone(zone) => new.zone = Some(zone.0),
             _ => {}

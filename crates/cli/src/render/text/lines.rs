@@ -223,6 +223,11 @@ fn effect_text(
         Effect::Tos(from, to) => format!("TOS {from:#04x} → {to:#04x}"),
         Effect::Ttl(from, to) => format!("TTL {from} → {to}"),
         Effect::Set => "SET".to_owned(),
+        Effect::Tproxy { port, mark: (from, to) } if from == to => format!("TPROXY → socket on port {port}"),
+        Effect::Tproxy { port, mark: (from, to) } => {
+            format!("TPROXY → socket on port {port}, MARK {from:#x} → {to:#x}")
+        }
+        Effect::NoProxy(port) => bad(&format!("DROP: no transparent socket on port {port}")),
         Effect::Notrack => note("NOTRACK: no connection tracking, so no translation"),
         Effect::Zone(zone) => format!("zone {}", zone.0),
         Effect::Dnat => to("DNAT", Manip::Dst),

@@ -79,7 +79,8 @@ pub(crate) fn is_worth_a_line(step: &Step, depth: Depth) -> bool {
             _ => true,
         },
         (Step::Rule { effect, before, after, .. }, Depth::Brief) => {
-            before != after || matches!(effect, Effect::Drop | Effect::Reject | Effect::Unknown)
+            before != after
+                || matches!(effect, Effect::Drop | Effect::NoProxy(_) | Effect::Reject | Effect::Unknown)
         }
         (Step::NotReached { .. }, Depth::Normal) => true,
         _ => false,
@@ -176,7 +177,7 @@ fn is_shown(step: &Step, hop: &Hop, depth: Depth) -> bool {
         Step::Bridged { stopped, .. } => depth == Depth::Normal || stopped.is_some(),
         // An ICMP error of this host's has nothing to translate but the header it quotes.
         Step::Translated { before, after, .. } => before != after,
-        Step::PortChanged { .. } | Step::SourceCheck { .. } | Step::Answered { .. } => true,
+        Step::PortChanged { .. } | Step::SourceCheck { .. } | Step::Answered { .. } | Step::OfSocket => true,
         // The others stand at the end; this one changes what the rules around it mean.
         Step::Assumed(Assumption::Opaque { .. }) => true,
         Step::Assumed(_) => end(hop).is_some_and(|(outcome, _)| outcome == Outcome::Undecided),
@@ -190,10 +191,12 @@ fn is_said_already(hop: &Hop, outcome: Outcome, why: Option<Why>) -> bool {
     matches!(outcome, Outcome::Delivered | Outcome::NoListener)
         || outcome == Outcome::Undecided && hop.steps.iter().any(is_doubt)
         || hop.steps.iter().any(|step| match step {
-            Step::Rule { effect, .. } => matches!(effect, Effect::Drop | Effect::Reject),
+            Step::Rule { effect, .. } => {
+                matches!(effect, Effect::Drop | Effect::NoProxy(_) | Effect::Reject)
+            }
             Step::Chain { end: ChainEnd::PolicyDrop, .. } => true,
             Step::Chain { end: ChainEnd::Rule(_), .. } => why == Some(Why::RedirectNoAddress),
-            Step::SourceCheck { .. } | Step::Answered { .. } => true,
+            Step::SourceCheck { .. } | Step::Answered { .. } | Step::OfSocket => true,
             Step::Bridged { stopped, .. } => stopped.is_some(),
             Step::Route(route) => match &route.found {
                 None => outcome == Outcome::NoRoute || why.is_some(),

@@ -41,6 +41,9 @@ pub(crate) fn line(view: &View<'_>, hop: &Hop, step: &Step) -> Option<Line> {
         Step::Ttl(ttl) => line("time to live", ttl.to_string()),
         Step::Answered { icmp } => line("answers", answered(view, *icmp)),
         Step::Socket { listening, process } => line("socket", socket(*listening, process.as_deref())),
+        Step::OfSocket => {
+            line("socket", bad("it belongs to a socket of this host, but its route leads away: dropped"))
+        }
         Step::Bridged { in_port, out_port, stopped } => {
             let name = |port: &Option<natpath_model::InterfaceName>, other: &str| {
                 port.map_or(format!("{other} port"), |port| port.to_string())

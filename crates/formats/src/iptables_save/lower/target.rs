@@ -39,6 +39,7 @@ pub(super) enum Kind {
     /// TTL or HL.
     Ttl,
     Set,
+    Tproxy,
     /// Changes no packet's path; its words end at this index.
     Inert(usize),
     /// Carried verbatim up to this index.
@@ -67,6 +68,7 @@ impl Kind {
             "TTL" if family == Family::Ip4 => Self::Ttl,
             "HL" if family == Family::Ip6 => Self::Ttl,
             "SET" => Self::Set,
+            "TPROXY" => Self::Tproxy,
             _ => return None,
         })
     }
@@ -136,6 +138,7 @@ impl Kind {
                 ("--hl-dec", true),
             ],
             Self::Set => xt::SET_TARGET,
+            Self::Tproxy => &[("--on-port", true), ("--on-ip", true), ("--tproxy-mark", true)],
             Self::Verdict(_) | Self::Notrack | Self::Inert(_) | Self::Opaque(..) => &[],
         }
     }
@@ -152,6 +155,7 @@ impl Kind {
             Self::Reject => ("filter", &[Hook::Input, Hook::Forward, Hook::Output]),
             Self::Ct | Self::Notrack => ("raw", &[]),
             Self::Tos | Self::Dscp | Self::Ttl => ("mangle", &[]),
+            Self::Tproxy => ("mangle", &[Hook::Prerouting]),
             _ => return None,
         })
     }
@@ -264,6 +268,7 @@ impl Target {
             Kind::Dscp => self.dscp(rule)?,
             Kind::Ttl => self.ttl(rule)?,
             Kind::Set => self.set(rule)?,
+            Kind::Tproxy => self.tproxy(rule)?,
             Kind::Inert(end) => Statement::Inert { construct: rule.text(self.word..end).to_owned() },
             Kind::Opaque(end, reason) => self.opaque(rule, end, reason),
         }))

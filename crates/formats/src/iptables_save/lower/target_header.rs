@@ -1,11 +1,13 @@
-//! The targets that change the header without translating it, and sets: TOS, DSCP, TTL, HL, SET.
+//! The targets that change the header without translating it, sets and sockets: TOS, DSCP, TTL, HL, SET,
+//! TPROXY.
 
-use natpath_model::{Statement, TtlChange};
+use natpath_model::{Protocol, Statement, Tproxy, TtlChange};
 
 use super::rule::RuleReader;
 use super::target::Target;
 use super::value::{self, Result, expected};
 use super::{names, xt};
+use crate::iptables_save::ast::Fault;
 
 impl Target {
     /// libxt_TOS.c: a name stands for the six bits that names know.
@@ -63,5 +65,25 @@ impl Target {
         let (name, sides) = (rule.words[at - 1], rule.words[at]);
         let timeout = self.value(rule, "--timeout");
         Ok(Statement::Set(xt::set_change(name, sides, remove, self.has("--exist"), timeout)?))
+    }
+
+    pub(super) fn tproxy(&self, rule: &RuleReader<'_, '_>) -> Result<Statement> {
+        let protocol = rule.protocol.filter(|protocol| !protocol.inverted).map(|it| Protocol(it.number));
+        if !matches!(protocol, Some(Protocol::TCP | Protocol::UDP)) {
+            let at = rule.words[self.word + 1].at;
+            let help = "write `-p tcp` or `-p udp` before it";
+            return Err(Fault::syntax(at, "TPROXY needs the protocol tcp or udp", help));
+        }
+        let port = self.value(rule, "--on-port").ok_or_else(|| self.missing(rule))?;
+        let port = value::number_word(port, 0xffff, "a port")? as u16;
+        let family = rule.context.family;
+        let address = self.value(rule, "--on-ip").map(|word| {
+            value::address(&word.text(), family)
+                .ok_or_else(|| expected(word, "an address", value::address_help(family)))
+        });
+        let address = address.transpose()?.filter(|address| !address.is_unspecified());
+        let mark = self.value(rule, "--tproxy-mark").map(value::mark).transpose()?;
+        let (xor, clear) = mark.unwrap_or_default();
+        Ok(Statement::Tproxy(Tproxy { address, port, clear, xor }))
     }
 }

@@ -3,15 +3,13 @@
 /// Why a match can't be decided.
 pub(super) fn of_match(name: &str) -> &'static str {
     match name {
-        "string" | "u32" | "bpf" | "osf" | "tcpmss" => "depends on the packet's payload",
+        "osf" | "ipp2p" | "ndpi" | "layer7" | "weburl" => "depends on the packet's payload",
+        "geoip" => "depends on a database of addresses and countries",
         "rateest" => "depends on how fast packets come",
-        "cgroup" => "depends on the control group of the socket",
         "connlabel" => "depends on the connection's labels, which are not recorded",
-        "cluster" => "depends on a hash of the connection's source",
         "devgroup" => "depends on the groups of interfaces, which are not modelled",
         "cpu" => "depends on the processor that handles the packet",
         "eui64" => "depends on the frame around the packet",
-        "ipvs" => "depends on IPVS, which is not modelled",
         _ => "not modelled",
     }
 }
@@ -19,15 +17,13 @@ pub(super) fn of_match(name: &str) -> &'static str {
 /// Why a target's effect is not known; `None` if iptables has no such target.
 pub(super) fn of_target(name: &str) -> Option<&'static str> {
     Some(match name {
-        "TPROXY" => "hands the packet to a local proxy socket",
         "NFQUEUE" | "QUEUE" => "a program decides",
-        "TEE" => "sends a copy of the packet elsewhere",
         "SYNPROXY" => "answers handshakes itself",
         "DNPT" | "SNPT" => "translates prefixes without connection tracking",
         "HMARK" => "sets a mark by a hash",
-        "TCPOPTSTRIP" => "removes TCP options",
         "SECMARK" | "CONNSECMARK" => "sets what a security module decides by",
         "CLUSTERIP" => "answers for an address that several hosts share",
+        "FLOWOFFLOAD" => "hands the connection to a flow table, past the rules",
         "ACCOUNT" | "CHAOS" | "DELUDE" | "DHCPMAC" | "DNETMAP" | "ECHO" | "IPMARK" | "LOGMARK" | "PROTO"
         | "SYSRQ" | "TARPIT" | "FULLCONENAT" | "MIRROR" | "SAME" | "ROUTE" => "not modelled",
         _ => return None,
@@ -48,6 +44,9 @@ pub(super) fn is_inert(name: &str) -> bool {
             | "IDLETIMER"
             | "RATEEST"
             | "CLASSIFY"
+            | "TCPOPTSTRIP"
+            // Its copy goes a way of its own.
+            | "TEE"
             // Clears bits of TCP that no packet of a flow has.
             | "ECN"
     )

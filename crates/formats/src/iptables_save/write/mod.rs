@@ -1,6 +1,7 @@
 //! The model to iptables-save text.
 
 mod matches;
+mod payload;
 mod statements;
 mod xt;
 

@@ -1,7 +1,7 @@
 //! Statements as `-j` and `-g`.
 
 use natpath_model::{
-    ChainId, ConnmarkOp, CtTemplate, Family, Nat, NatRange, RejectWith, SetChange, Statement, Table,
+    ChainId, ConnmarkOp, CtTemplate, Family, Nat, NatRange, RejectWith, SetChange, Statement, Table, Tproxy,
     TtlChange, Verdict, ZoneDirection, statement::REJECT_NAMES,
 };
 
@@ -30,6 +30,7 @@ pub(super) fn write(out: &mut String, table: &Table, family: Family, statement: 
         Statement::Tos { clear, xor } => put(out, format_args!(" -j TOS --set-tos {xor:#04x}/{clear:#04x}")),
         Statement::Ttl(change) => write_ttl(out, family, *change),
         Statement::Set(change) => write_set(out, change),
+        Statement::Tproxy(proxy) => write_tproxy(out, family, *proxy),
         Statement::Inert { construct } => put(out, format_args!(" {construct}")),
         Statement::Opaque(opaque) => put(out, format_args!(" {}", opaque.text)),
     }
@@ -54,6 +55,12 @@ fn write_set(out: &mut String, change: &SetChange) {
     if let Some(seconds) = change.timeout {
         put(out, format_args!(" --timeout {seconds}"));
     }
+}
+
+fn write_tproxy(out: &mut String, family: Family, proxy: Tproxy) {
+    let address = proxy.address.unwrap_or(family.unspecified());
+    let Tproxy { port, clear, xor, .. } = proxy;
+    put(out, format_args!(" -j TPROXY --on-port {port} --on-ip {address} --tproxy-mark {xor:#x}/{clear:#x}"));
 }
 
 fn write_verdict(out: &mut String, table: &Table, verdict: Verdict) {

@@ -1,19 +1,22 @@
 //! Matches of extensions that are no test of the header.
 
 use natpath_model::xt::{
-    ConnBytes, ConnLimit, HashLimit, IdRange, Measure, Owner, Per, Rate, Recent, RecentOp, ReversePath,
-    SocketTest, TimeWindow,
+    Cluster, ConnBytes, ConnLimit, HashLimit, HashRate, IdRange, Measure, Owner, Per, Rate, Recent, RecentOp,
+    ReversePath, SocketTest, TimeWindow,
 };
 use natpath_model::{Direction, Family, Field, Manip, Test, Value, Xt};
 
 use super::matches::{bang, bounds, interface, mark, mask_of};
-use super::{put, quote};
+use super::{payload, put, quote};
 use crate::iptables_save::lower::{sides_text, xt_words};
 
 /// Writes a match with its `-m`.
 pub(super) fn write(out: &mut String, family: Family, condition: &Xt) {
     match condition {
-        Xt::Policy { text, .. } | Xt::AbsentHeader { text } => return put(out, format_args!(" {text}")),
+        Xt::Policy { text, .. }
+        | Xt::AbsentHeader { text }
+        | Xt::ControlGroup { text }
+        | Xt::Ipvs { text, .. } => return put(out, format_args!(" {text}")),
         _ => put(out, format_args!(" -m {}", condition.name())),
     }
     match condition {
@@ -41,7 +44,21 @@ pub(super) fn write(out: &mut String, family: Family, condition: &Xt) {
             put(out, format_args!("{} --helper ", bang(*negated)));
             quote(out, name);
         }
-        Xt::Policy { .. } | Xt::AbsentHeader { .. } => {}
+        Xt::Text(search) => payload::write_text(out, search),
+        Xt::U32(condition) => payload::write_u32(out, condition),
+        Xt::Bpf(program) => payload::write_program(out, program),
+        Xt::Cluster(Cluster { nodes, own, seed, negated }) => put(
+            out,
+            format_args!(
+                "{} --cluster-local-nodemask {own:#010x} --cluster-total-nodes {nodes} \
+                 --cluster-hash-seed {seed:#010x}",
+                bang(*negated)
+            ),
+        ),
+        Xt::SegmentSize { min, max, negated } => {
+            put(out, format_args!("{} --mss {min}:{max}", bang(*negated)));
+        }
+        Xt::Policy { .. } | Xt::AbsentHeader { .. } | Xt::ControlGroup { .. } | Xt::Ipvs { .. } => {}
     }
 }
 
@@ -71,7 +88,17 @@ fn write_owner(out: &mut String, owner: &Owner) {
 
 fn write_hashlimit(out: &mut String, limit: &HashLimit) {
     let option = if limit.above { "--hashlimit-above" } else { "--hashlimit-upto" };
-    put(out, format_args!(" {option} {} --hashlimit-burst {}", rate(limit.rate), limit.rate.burst));
+    match limit.rate {
+        HashRate::Packets(packets) => {
+            put(out, format_args!(" {option} {} --hashlimit-burst {}", rate(packets), packets.burst));
+        }
+        HashRate::Bytes(bytes) => {
+            put(out, format_args!(" {option} {}b/s", bytes.bytes()));
+            if bytes.refills > 0 {
+                put(out, format_args!(" --hashlimit-burst {}b", bytes.bytes() * u64::from(bytes.refills)));
+            }
+        }
+    }
     let key = limit.key;
     let modes = [
         (key.src.is_some(), "srcip"),

@@ -81,6 +81,7 @@ pub(super) fn step(view: &View<'_>, place: Place, step: &Step) -> StepJson {
         Step::Socket { listening, process } => {
             StepJson::Socket { listening: *listening, process: process.clone() }
         }
+        Step::OfSocket => StepJson::OfSocket,
         Step::Bridged { in_port, out_port, stopped } => StepJson::Bridged {
             in_port: in_port.map(|port| port.to_string()),
             out_port: out_port.map(|port| port.to_string()),
@@ -123,12 +124,13 @@ fn table_word(table: u32) -> String {
     }
 }
 
-/// The chain that a jump or goto leads to.
+/// The chain that a jump or goto leads to, or the port of the socket that TPROXY looks for.
 fn target(view: &View<'_>, place: Place, rule: RuleRef, effect: Effect) -> Option<String> {
     match effect {
         Effect::Jump(chain) | Effect::Goto(chain) => {
             Some(ChainName::new(view, place, rule.table, chain).chain)
         }
+        Effect::Tproxy { port, .. } | Effect::NoProxy(port) => Some(port.to_string()),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! What lies behind a verdict, and what to do about it.
 
-use natpath_engine::trace::{Assumption, HostId, Place};
+use natpath_engine::trace::{Assumption, Effect, HostId, Place, Step};
 use natpath_model::RuleRef;
 
 use super::{Fix, doubtful};
@@ -85,6 +85,7 @@ pub(super) fn fix(view: &View<'_>) -> Vec<Fix> {
         lines.extend(Some(help).filter(|help| !help.is_empty()).map(Fix::Advice));
         lines.extend(commands);
     }
+    lines.extend(local_delivery(view).into_iter().flatten());
     lines
 }
 
@@ -98,4 +99,24 @@ fn owner(view: &View<'_>, host: HostId, rules: &[RuleRef], fix: &str) -> Option<
         let program = made_by.program;
         Some(format!("; {program} writes these rules, so a command lasts until it writes them again"))
     })
+}
+
+/// How a packet that TPROXY gave to a socket gets there: by a route that ends at the host, which its mark
+/// leads to.
+fn local_delivery(view: &View<'_>) -> Option<[Fix; 3]> {
+    let broken = view.path.result.broken.as_ref().map(|broken| &broken.hops);
+    let hop = broken.unwrap_or(&view.path.hops).last()?;
+    let is_stopped = hop.steps.iter().any(|step| matches!(step, Step::OfSocket));
+    let mark = hop.steps.iter().rev().find_map(|step| match step {
+        Step::Rule { effect: Effect::Tproxy { mark, .. }, .. } => Some(mark.1),
+        _ => None,
+    });
+    let mark = mark.filter(|mark| is_stopped && *mark != 0)?;
+    let (family, all) = if view.flow.dst.is_ipv4() { ("", "0.0.0.0/0") } else { (" -6", "::/0") };
+    let host = view.place(hop.host);
+    Some([
+        Fix::Advice("route what has the mark to the host itself".to_owned()),
+        Fix::Command(format!("ip{family} rule add fwmark {mark:#x} lookup 100    # on {host}")),
+        Fix::Command(format!("ip{family} route add local {all} dev lo table 100    # on {host}")),
+    ])
 }

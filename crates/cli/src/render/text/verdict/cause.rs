@@ -1,6 +1,6 @@
 //! Why a packet ended, as half a sentence.
 
-use natpath_engine::trace::{Assumption, ChainEnd, End, Hop, Outcome, Place, Step, StoppedBy, Why};
+use natpath_engine::trace::{Assumption, ChainEnd, Effect, End, Hop, Outcome, Place, Step, StoppedBy, Why};
 use natpath_model::{InterfaceName, RouteType};
 
 use super::{has_finding, refusal};
@@ -111,7 +111,10 @@ pub(super) fn constructs(view: &View<'_>, host: &str) -> String {
 fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]) -> String {
     let (src, dst) = (end.header.src.address, end.header.dst.address);
     match end.why {
-        Some(Why::Rule) => format!("a rule of {host} drops it{}", maker(view, end)),
+        Some(Why::Rule) => match wanted_proxy(hops) {
+            Some(port) => format!("no transparent socket of {host} listens on port {port} for TPROXY"),
+            None => format!("a rule of {host} drops it{}", maker(view, end)),
+        },
         Some(Why::Policy) => match policy_chain(view, hops) {
             Some(chain) => format!("the policy of {chain} on {host} drops it"),
             None => format!("a chain's policy on {host} drops it"),
@@ -140,6 +143,11 @@ fn dropped(view: &View<'_>, end: &End, host: &str, interface: &str, hops: &[Hop]
         Some(Why::NoPorts) => format!("{host} finds no free port for the translation"),
         Some(Why::RedirectNoAddress) => format!("{host} {interface} has no address to translate to"),
         Some(Why::Invalid) => format!("{host} drops it as invalid"),
+        Some(Why::RouteType) if is_of_socket(hops) => {
+            format!(
+                "it belongs to a socket of {host}, but its route leads away, and {host} does not forward such packets"
+            )
+        }
         Some(Why::RouteType) => unroutable(view, end, hops),
         Some(Why::WrongSource) => format!("it comes from {src}, which nobody asked"),
         Some(Why::Errno(error)) => format!("{host} fails with {error}"),
@@ -158,6 +166,19 @@ fn stopped_by(hops: &[Hop]) -> Option<StoppedBy> {
 /// Whether the host at which a packet ended is the one that made it.
 pub(super) fn is_made_here(end: &End, hops: &[Hop]) -> bool {
     matches!(hops, [only] if only.host == end.at.host && only.in_interface.is_none())
+}
+
+/// The port on which TPROXY has found no socket for a packet.
+fn wanted_proxy(hops: &[Hop]) -> Option<u16> {
+    hops.last()?.steps.iter().find_map(|step| match step {
+        Step::Rule { effect: Effect::NoProxy(port), .. } => Some(*port),
+        _ => None,
+    })
+}
+
+/// Whether a packet was dropped because it belongs to a socket and its route leads away.
+pub(super) fn is_of_socket(hops: &[Hop]) -> bool {
+    hops.last().is_some_and(|hop| hop.steps.iter().any(|step| matches!(step, Step::OfSocket)))
 }
 
 /// The chain whose policy dropped a packet: `filter FORWARD`.

@@ -1,9 +1,11 @@
 //! Matches that look beyond one field of the header, or remember: the options of each are collected as they
 //! come, and read together once the rule is complete.
 
+mod absent;
 mod bridge;
 mod memory;
 mod owner;
+mod payload;
 mod rate;
 mod recent;
 mod set;
@@ -11,6 +13,7 @@ mod small;
 mod socket;
 mod time;
 
+use absent::Absent;
 pub(crate) use set::sides_text;
 pub(super) use set::{SET_TARGET, set_change};
 pub(crate) use small::{IP6_HEADERS, PACKET_TYPES};
@@ -45,22 +48,15 @@ pub(in super::super) enum XtModule {
     Ecn,
     Physdev,
     Ip6Header,
+    Cluster,
+    ControlGroup,
+    SegmentSize,
+    Ipvs,
+    Text,
+    U32,
+    Bpf,
     /// On a header that packets of a flow lack.
     Absent(Absent),
-}
-
-/// A match on a header that packets of a flow lack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Absent {
-    Rt,
-    Frag,
-    Dst,
-    Hbh,
-    Mh,
-    Srh,
-    Ah,
-    Esp,
-    IpComp,
 }
 
 /// An option as it was given.
@@ -101,6 +97,13 @@ impl XtModule {
             "tos" => Self::Tos,
             "ecn" => Self::Ecn,
             "physdev" => Self::Physdev,
+            "cluster" => Self::Cluster,
+            "cgroup" => Self::ControlGroup,
+            "tcpmss" => Self::SegmentSize,
+            "ipvs" => Self::Ipvs,
+            "string" => Self::Text,
+            "u32" => Self::U32,
+            "bpf" => Self::Bpf,
             "ipv6header" => return of6(Self::Ip6Header),
             "rt" => return of6(Self::Absent(Absent::Rt)),
             "frag" => return of6(Self::Absent(Absent::Frag)),
@@ -138,6 +141,13 @@ impl XtModule {
             Self::Ecn => "ecn",
             Self::Physdev => "physdev",
             Self::Ip6Header => "ipv6header",
+            Self::Cluster => "cluster",
+            Self::ControlGroup => "cgroup",
+            Self::SegmentSize => "tcpmss",
+            Self::Ipvs => "ipvs",
+            Self::Text => "string",
+            Self::U32 => "u32",
+            Self::Bpf => "bpf",
             Self::Absent(absent) => absent.name(),
         }
     }
@@ -165,6 +175,13 @@ impl XtModule {
             Self::Ecn => small::ECN,
             Self::Physdev => bridge::OPTIONS,
             Self::Ip6Header => small::IP6_HEADER,
+            Self::Cluster => small::CLUSTER,
+            Self::ControlGroup => &[("--cgroup", 1), ("--path", 1)],
+            Self::SegmentSize => &[("--mss", 1)],
+            Self::Ipvs => small::IPVS,
+            Self::Text => payload::STRING,
+            Self::U32 => &[("--u32", 1)],
+            Self::Bpf => &[("--bytecode", 1), ("--object-pinned", 1)],
             Self::Absent(absent) => absent.options(),
         }
     }
@@ -172,65 +189,6 @@ impl XtModule {
     /// Whether the match says something without any option.
     pub(super) fn stands_alone(self) -> bool {
         matches!(self, Self::Limit | Self::ReversePath | Self::Socket | Self::Absent(_) | Self::Policy)
-    }
-}
-
-impl Absent {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Rt => "rt",
-            Self::Frag => "frag",
-            Self::Dst => "dst",
-            Self::Hbh => "hbh",
-            Self::Mh => "mh",
-            Self::Srh => "srh",
-            Self::Ah => "ah",
-            Self::Esp => "esp",
-            Self::IpComp => "ipcomp",
-        }
-    }
-
-    fn options(self) -> Options {
-        match self {
-            Self::Rt => &[
-                ("--rt-type", 1),
-                ("--rt-segsleft", 1),
-                ("--rt-len", 1),
-                ("--rt-0-res", 0),
-                ("--rt-0-addrs", 1),
-                ("--rt-0-not-strict", 0),
-            ],
-            Self::Frag => &[
-                ("--fragid", 1),
-                ("--fraglen", 1),
-                ("--fragres", 0),
-                ("--fragfirst", 0),
-                ("--fragmore", 0),
-                ("--fraglast", 0),
-            ],
-            Self::Dst => &[("--dst-len", 1), ("--dst-opts", 1)],
-            Self::Hbh => &[("--hbh-len", 1), ("--hbh-opts", 1)],
-            Self::Mh => &[("--mh-type", 1)],
-            Self::Srh => &[
-                ("--srh-next-hdr", 1),
-                ("--srh-hdr-len-eq", 1),
-                ("--srh-hdr-len-gt", 1),
-                ("--srh-hdr-len-lt", 1),
-                ("--srh-segs-left-eq", 1),
-                ("--srh-segs-left-gt", 1),
-                ("--srh-segs-left-lt", 1),
-                ("--srh-last-entry-eq", 1),
-                ("--srh-last-entry-gt", 1),
-                ("--srh-last-entry-lt", 1),
-                ("--srh-tag", 1),
-                ("--srh-psid", 1),
-                ("--srh-nsid", 1),
-                ("--srh-lsid", 1),
-            ],
-            Self::Ah => &[("--ahspi", 1), ("--ahlen", 1), ("--ahres", 0)],
-            Self::Esp => &[("--espspi", 1)],
-            Self::IpComp => &[("--ipcompspi", 1), ("--compres", 0)],
-        }
     }
 }
 
@@ -328,6 +286,13 @@ impl RuleReader<'_, '_> {
             XtModule::Ecn => small::ecn(self, reading)?,
             XtModule::Physdev => bridge::read(self, reading)?,
             XtModule::Ip6Header => vec![small::ip6_header(self, reading)?],
+            XtModule::Cluster => vec![xt(Xt::Cluster(small::cluster(self, reading)?))],
+            XtModule::ControlGroup => vec![xt(Xt::ControlGroup { text: reading.text(self) })],
+            XtModule::SegmentSize => vec![xt(small::segment_size(self, reading)?)],
+            XtModule::Ipvs => vec![xt(small::ipvs(self, reading))],
+            XtModule::Text => vec![xt(Xt::Text(payload::string(self, reading)?))],
+            XtModule::U32 => vec![xt(Xt::U32(payload::u32(self, reading)?))],
+            XtModule::Bpf => vec![payload::bpf(self, reading)?],
             XtModule::Absent(_) => vec![xt(Xt::AbsentHeader { text: reading.text(self) })],
         })
     }

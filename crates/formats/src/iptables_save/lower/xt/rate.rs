@@ -1,6 +1,6 @@
 //! `-m limit` and `-m hashlimit`.
 
-use natpath_model::xt::{HashKey, HashLimit, Per, Rate};
+use natpath_model::xt::{ByteRate, HashKey, HashLimit, HashRate, Per, Rate};
 use natpath_model::{Match, Xt};
 
 use super::{Options, Reading, xt};
@@ -30,8 +30,12 @@ pub(super) const HASHLIMIT: Options = &[
 /// libxt_limit.c, `XT_LIMIT_AVG` and `XT_LIMIT_BURST`.
 const DEFAULT: Rate = Rate { packets: 3, per: Per::Hour, burst: 5 };
 
-/// xt_hashlimit.c forgets a bucket after ten seconds.
-const EXPIRE: u32 = 10_000;
+/// The seconds after which a bucket of bytes is forgotten, and the same where there is a burst
+/// (libxt_hashlimit.c, `XT_HASHLIMIT_BYTE_EXPIRE`). One of packets is forgotten after the time of its rate.
+const BYTES_EXPIRE: (u32, u32) = (15, 60);
+
+/// The units of bytes.
+const UNITS: [(&str, u64); 3] = [("kb", 1024), ("mb", 1024 * 1024), ("b", 1)];
 
 pub(super) fn limit(rule: &RuleReader<'_, '_>, reading: &Reading<'_>) -> Result<Rate> {
     if let Some(given) = reading.given.iter().find(|given| given.inverted) {
@@ -83,12 +87,15 @@ pub(super) fn hashlimit(rule: &mut RuleReader<'_, '_>, reading: &Reading<'_>) ->
         let help = "write `--hashlimit-upto RATE --hashlimit-name NAME`";
         return Err(reading.fault(rule, "expected a rate and a name for hashlimit", help));
     };
-    if word.text().contains("b/") {
-        return Ok(reading.opaque(rule, "limits bytes, whose time of arrival is not known"));
-    }
-    let rate = rate(word, burst(rule, reading, "--hashlimit-burst")?)?;
+    let (rate, seconds) = match word.text().strip_suffix("/s") {
+        Some(bytes) if bytes.ends_with('b') => byte_rate(rule, reading, word, bytes)?,
+        _ => {
+            let rate = rate(word, burst(rule, reading, "--hashlimit-burst")?)?;
+            (HashRate::Packets(rate), rate.per.seconds() as u32)
+        }
+    };
     let expire = match reading.value(rule, "--hashlimit-htable-expire") {
-        None => EXPIRE,
+        None => seconds * 1000,
         Some((word, _)) => value::number_word(word, u32::MAX.into(), "milliseconds")? as u32,
     };
     Ok(xt(Xt::HashLimit(HashLimit {
@@ -98,6 +105,31 @@ pub(super) fn hashlimit(rule: &mut RuleReader<'_, '_>, reading: &Reading<'_>) ->
         key: key(rule, reading)?,
         expire,
     })))
+}
+
+/// `512kb/s`, and after how many seconds a bucket is forgotten.
+fn byte_rate(
+    rule: &RuleReader<'_, '_>,
+    reading: &Reading<'_>,
+    word: Word<'_>,
+    text: &str,
+) -> Result<(HashRate, u32)> {
+    let help = "write a number and b, kb or mb, such as 512kb/s, and the burst without `/s`";
+    let bytes = bytes(text).ok_or_else(|| expected(word, "a rate of bytes", help))?;
+    let rate = ByteRate { cost: ByteRate::cost_of(bytes), refills: 0 };
+    let Some((word, _)) = reading.value(rule, "--hashlimit-burst") else {
+        return Ok((HashRate::Bytes(rate), BYTES_EXPIRE.0));
+    };
+    let burst = self::bytes(&word.text()).filter(|burst| *burst >= rate.bytes() && rate.bytes() > 0);
+    let burst = burst.ok_or_else(|| expected(word, "a burst of at least the bytes of a second", help))?;
+    let refills = u32::try_from(burst.div_ceil(rate.bytes())).unwrap_or(u32::MAX);
+    Ok((HashRate::Bytes(ByteRate { refills, ..rate }), BYTES_EXPIRE.1))
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let (unit, factor) = UNITS.into_iter().find(|(unit, _)| text.ends_with(unit))?;
+    let number = value::number(text.strip_suffix(unit)?, u32::MAX.into())?;
+    number.checked_mul(factor).filter(|bytes| *bytes <= u64::from(u32::MAX))
 }
 
 fn key(rule: &RuleReader<'_, '_>, reading: &Reading<'_>) -> Result<HashKey> {

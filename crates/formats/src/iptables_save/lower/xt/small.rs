@@ -1,11 +1,14 @@
-//! Matches of an option or two: mac, pkttype, realm, tos, ecn, ipv6header, helper, policy.
+//! Matches of an option or two: mac, pkttype, realm, tos, ecn, ipv6header, helper, policy, cluster, tcpmss,
+//! ipvs.
 
 use natpath_model::set::mac_value;
+use natpath_model::xt::Cluster;
 use natpath_model::{Expr, Field, IntervalSet, Mac, Match, Test, Value, Xt};
 
 use super::{Options, Reading};
+use crate::iptables_save::ast::Fault;
 use crate::iptables_save::lower::names;
-use crate::iptables_save::lower::rule::RuleReader;
+use crate::iptables_save::lower::rule::{Proto, RuleReader};
 use crate::iptables_save::lower::value::{self, Result, expected};
 
 pub(super) const POLICY: Options = &[
@@ -24,6 +27,26 @@ pub(super) const POLICY: Options = &[
 pub(super) const ECN: Options = &[("--ecn-tcp-cwr", 0), ("--ecn-tcp-ece", 0), ("--ecn-ip-ect", 1)];
 
 pub(super) const IP6_HEADER: Options = &[("--header", 1), ("--soft", 0)];
+
+pub(super) const CLUSTER: Options = &[
+    ("--cluster-total-nodes", 1),
+    ("--cluster-local-node", 1),
+    ("--cluster-local-nodemask", 1),
+    ("--cluster-hash-seed", 1),
+];
+
+pub(super) const IPVS: Options = &[
+    ("--ipvs", 0),
+    ("--vproto", 1),
+    ("--vaddr", 1),
+    ("--vport", 1),
+    ("--vdir", 1),
+    ("--vmethod", 1),
+    ("--vportctl", 1),
+];
+
+/// The most nodes of a cluster (`XT_CLUSTER_NODES_MAX`).
+const MOST_NODES: u64 = 32;
 
 /// The kinds of frames (linux/if_packet.h).
 pub(crate) const PACKET_TYPES: [(&str, Value); 6] =
@@ -158,4 +181,50 @@ fn header_of_protocol(protocol: u8) -> Option<u8> {
         59 => 2,
         _ => return None,
     })
+}
+
+pub(super) fn cluster(rule: &RuleReader<'_, '_>, reading: &Reading<'_>) -> Result<Cluster> {
+    let number = |name: &str, max: u64| -> Option<Result<(u32, bool)>> {
+        let (word, negated) = reading.value(rule, name)?;
+        Some(value::number_word(word, max, "a number").map(|number| (number as u32, negated)))
+    };
+    let missing =
+        |name: &str| reading.fault(rule, &format!("expected `{name}`"), "see `iptables -m cluster -h`");
+    let needed = |name: &str, max| number(name, max).ok_or_else(|| missing(name))?;
+    let (nodes, _) = needed("--cluster-total-nodes", MOST_NODES)?;
+    let (seed, _) = needed("--cluster-hash-seed", u32::MAX.into())?;
+    let (own, negated) = match number("--cluster-local-node", MOST_NODES) {
+        Some(node) => {
+            let (node, negated) = node?;
+            (1u32.checked_shl(node.wrapping_sub(1)).unwrap_or(0), negated)
+        }
+        None => needed("--cluster-local-nodemask", u32::MAX.into())?,
+    };
+    if nodes == 0 || own == 0 {
+        return Err(reading.fault(rule, "expected a cluster with nodes", "nodes are counted from 1"));
+    }
+    Ok(Cluster { nodes, own, seed, negated })
+}
+
+pub(super) fn segment_size(rule: &RuleReader<'_, '_>, reading: &Reading<'_>) -> Result<Xt> {
+    let needs_tcp = |protocol: &Proto| protocol.number == 6 && !protocol.inverted;
+    if !rule.protocol.as_ref().is_some_and(needs_tcp) {
+        let at = rule.words[reading.word].at;
+        return Err(Fault::syntax(at, "`-m tcpmss` needs the protocol tcp", "write `-p tcp` before it"));
+    }
+    let Some((word, negated)) = reading.value(rule, "--mss") else {
+        return Err(reading.fault(rule, "expected `--mss`", "write `--mss LOW:HIGH`"));
+    };
+    let (min, max) = value::range(&word.text(), 0xffff, |text| value::number(text, 0xffff))
+        .ok_or_else(|| expected(word, "a size or a range LOW:HIGH", "write numbers up to 65535"))?;
+    Ok(Xt::SegmentSize { min: min as u16, max: max as u16, negated })
+}
+
+/// xt_ipvs.c: of a packet that IPVS has not handled nothing holds but that.
+pub(super) fn ipvs(rule: &RuleReader<'_, '_>, reading: &Reading<'_>) -> Xt {
+    let of_others = match reading.given {
+        [only] => only.name == "--ipvs" && only.inverted,
+        _ => false,
+    };
+    Xt::Ipvs { of_others, text: reading.text(rule) }
 }
