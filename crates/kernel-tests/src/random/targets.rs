@@ -77,7 +77,11 @@ fn mangle(dice: &mut Dice, place: &Place<'_>) -> String {
         11 if place.protocol == "tcp" => {
             let only = place.only(&[Hook::Forward, Hook::Output, Hook::Postrouting]);
             // The kernel wants to see a SYN in such a rule.
-            if only { "-j TCPMSS --clamp-mss-to-pmtu".to_owned() } else { String::new() }
+            if only {
+                "-m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu".to_owned()
+            } else {
+                String::new()
+            }
         }
         12 | 13 => verdict(dice),
         _ => String::new(),
