@@ -379,7 +379,8 @@ impl<O: Observer> Pass<'_, '_, O> {
                 Ok(())
             }
             Err(error) => {
-                self.show_route(skb, None, None, true);
+                let by = self.host.failing_output_route(&skb.packet, skb.mark);
+                self.show_route(skb, by, None, true);
                 // Only a datagram's sender hears of it; TCP tries again in silence.
                 let is_tcp = packet.tcp_flags().is_some();
                 match error {

@@ -12,7 +12,7 @@ use crate::choice::{Choices, Settled};
 use crate::endpoint::{Role, SocketKey, Sockets};
 use crate::fib::OutputKey;
 use crate::host::LinkId;
-use crate::packet::Packet;
+use crate::packet::{Packet, TcpFlags, icmp};
 use crate::pass::{Pass, Sent};
 use crate::skb::{Fate, Made, Reason, SendingSocket, Skb, Transparent};
 use crate::state::{Env, HostState};
@@ -311,9 +311,14 @@ impl<'w, 'a> Run<'w, 'a> {
     }
 
     /// A host's stack sends: the flow's own first packet with all the flow asks for, others plainly.
-    fn send_from_host(&mut self, journey: usize, host: HostId, packet: Packet) {
+    fn send_from_host(&mut self, journey: usize, host: HostId, mut packet: Packet) {
         let transparent = self.journeys[journey].transparent;
-        let by_client = self.sender == Sender::Host(host) && packet.dst == self.flow.dst;
+        let by_client = self.sender == Sender::Host(host) && self.is_of_client(&packet);
+        if by_client && packet.tcp_flags().is_some_and(|flags| !flags.has(TcpFlags::RST)) {
+            // Acknowledgements have what the socket was told, too; resets are nobody's.
+            packet.ttl = self.flow.ttl.unwrap_or(packet.ttl);
+            packet.tos = self.flow.dscp << 2;
+        }
         let bound = self.flow.bound.filter(|_| by_client);
         let mark = if by_client { self.flow.mark } else { 0 };
         let uid = self.flow.uid.filter(|_| by_client);
@@ -350,6 +355,18 @@ impl<'w, 'a> Run<'w, 'a> {
             other => other,
         };
         self.follow(journey, host, None, fate, steps, made);
+    }
+
+    /// Whether a packet is one that the flow's client sends, and not its server on the same host.
+    fn is_of_client(&self, packet: &Packet) -> bool {
+        let (header, flow) = (packet.header(), self.flow);
+        let ports = (header.src.port.value, header.dst.port.value);
+        packet.dst == flow.dst
+            && if packet.ports().is_some() {
+                ports == (flow.src_port.unwrap_or(Flow::EPHEMERAL), flow.dst_port)
+            } else {
+                packet.icmp().is_none_or(|(kind, _)| kind == icmp::echo_request(packet.family()))
+            }
     }
 
     /// Takes note of what a host did with a packet, and goes on from there.

@@ -77,15 +77,19 @@ fn random(arguments: &[String]) -> Result<bool> {
     for refused in &outcome.refused {
         println!("refused: {refused}");
     }
+    for (name, differences) in &outcome.noisy {
+        println!("differed once, not when repeated: {name}\n{}", differences.join("\n"));
+    }
     for (file, differences) in &outcome.mismatches {
         println!("differs: {}\n{}", file.display(), differences.join("\n"));
     }
     println!(
-        "seed {}: {} scenarios in {seconds:.0} s ({:.1} a second), {} differ, {} refused",
+        "seed {}: {} scenarios in {seconds:.0} s ({:.1} a second), {} differ, {} differed once, {} refused",
         options.seed,
         outcome.scenarios,
         outcome.scenarios as f64 / seconds,
         outcome.mismatches.len(),
+        outcome.noisy.len(),
         outcome.refused.len()
     );
     Ok(outcome.mismatches.is_empty() && outcome.refused.is_empty())

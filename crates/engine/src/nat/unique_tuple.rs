@@ -68,6 +68,10 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// `nf_nat_used_tuple_new`: whether the other connection is this one begun from the other side, and not
     /// translated. Then the tuple is not taken, and confirmation says what becomes of the packet.
     fn is_mirrored(&self, id: EntryId, tuple: &Tuple) -> bool {
+        // Only of these two entries may be one connection (`allow_clash` of the protocol's tracker).
+        if !matches!(tuple.protocol, Protocol::UDP | Protocol::UDPLITE | Protocol::GRE) {
+            return false;
+        }
         let table = &self.state.conntrack;
         let own = table.entry(id);
         let find = |tuple: &Tuple| table.find_in(own.zone, own.zone_direction, tuple, self.env.now);

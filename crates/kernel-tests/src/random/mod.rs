@@ -31,6 +31,9 @@ use crate::parse;
 pub use coverage::Coverage;
 use dice::Dice;
 
+/// How often a scenario must show no difference after it has shown one.
+const REPEATS: usize = 3;
+
 /// What is to be compared.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -59,6 +62,8 @@ pub struct Outcome {
     pub coverage: Coverage,
     /// Where the judges differ: the file that shows it, and how.
     pub mismatches: Vec<(PathBuf, Vec<String>)>,
+    /// Scenarios that differed once and then, run again several times, never: how they differed.
+    pub noisy: Vec<(String, Vec<String>)>,
     /// Scenarios that could not be run, and why.
     pub refused: Vec<String>,
 }
@@ -147,6 +152,11 @@ fn one(options: &Options, number: u64, outcome: &Mutex<Outcome>) -> Result<()> {
         }
     };
     let mut differences = judged.differences;
+    if !differences.is_empty() && is_noise(&text, &name) {
+        let mut outcome = lock()?;
+        outcome.noisy.push((name.clone(), differences));
+        differences = Vec::new();
+    }
     if !differences.is_empty() {
         let mut shown = text;
         if options.shrink {
@@ -159,6 +169,12 @@ fn one(options: &Options, number: u64, outcome: &Mutex<Outcome>) -> Result<()> {
     outcome.scenarios += 1;
     outcome.coverage.join(&judged.coverage);
     Ok(())
+}
+
+/// Whether the judges agree each time a scenario is run again: then a busy machine has lost, delayed or repeated a
+/// packet. What the engine gets wrong is wrong again, but for what chance decides, hence several times.
+fn is_noise(text: &str, name: &str) -> bool {
+    (0..REPEATS).all(|_| judge(text, name).is_ok_and(|judged| judged.differences.is_empty()))
 }
 
 fn write(options: &Options, name: &str, text: &str) -> Result<PathBuf> {
