@@ -243,7 +243,12 @@ impl<O: Observer> Pass<'_, '_, O> {
     }
 
     fn reject(&mut self, hook: Hook, skb: &Skb, with: RejectWith) -> RuleVerdict {
-        let local = hook == Hook::Input;
+        // icmp.c: what was on its way to this host is answered from the address it was for.
+        let local = match hook {
+            Hook::Input => true,
+            Hook::Output => self.host.fib.is_local(skb.packet.dst),
+            Hook::Prerouting | Hook::Forward | Hook::Postrouting => false,
+        };
         match with {
             RejectWith::Icmp { kind, code } => self.send_error(skb, (kind, code), 0, local),
             RejectWith::TcpReset => self.send_reset(skb),

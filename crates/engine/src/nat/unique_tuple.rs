@@ -28,7 +28,7 @@ impl<O: Observer> Pass<'_, '_, O> {
         // 1) A source that is fine as it is stays; else the mapping this source already has is used again.
         if manip == Manip::Src && !range.random {
             if self.in_range(current, range) {
-                if !self.used(id, current) {
+                if !self.used(id, current) || self.is_mirrored(id, current) {
                     return *current;
                 }
             } else if let Some(again) = self.mapping_of_source(id, current, range)
@@ -39,10 +39,8 @@ impl<O: Observer> Pass<'_, '_, O> {
         }
         // 2) The address.
         let mut tuple = *current;
-        let zone = self.state.conntrack.entry(id).zone_of(match manip {
-            Manip::Src => Direction::Original,
-            Manip::Dst => Direction::Reply,
-        });
+        // The number of the zone counts, whichever directions live in it.
+        let zone = self.state.conntrack.entry(id).zone;
         choose_address(&mut tuple, range, manip, zone);
         // 3) The port, if it must change.
         if !range.random {
@@ -65,6 +63,21 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// `nf_nat_used_tuple`: whether the reply would be taken for another connection's.
     fn used(&self, id: EntryId, tuple: &Tuple) -> bool {
         tuple.invert().is_some_and(|reply| self.state.conntrack.taken(&reply, id, self.env.now))
+    }
+
+    /// `nf_nat_used_tuple_new`: whether the other connection is this one begun from the other side, and not
+    /// translated. Then the tuple is not taken, and confirmation says what becomes of the packet.
+    fn is_mirrored(&self, id: EntryId, tuple: &Tuple) -> bool {
+        let table = &self.state.conntrack;
+        let own = table.entry(id);
+        let find = |tuple: &Tuple| table.find_in(own.zone, own.zone_direction, tuple, self.env.now);
+        let Some((holder, direction)) = find(tuple).or_else(|| find(&tuple.invert()?)) else { return true };
+        let other = table.entry(holder);
+        let is_translated = other.status.has(Status::SRC_NAT) || other.status.has(Status::DST_NAT);
+        direction == Direction::Original
+            && !is_translated
+            && other.original == own.reply
+            && other.reply == own.original
     }
 
     /// `nf_in_range`, of the source.

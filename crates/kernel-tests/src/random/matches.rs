@@ -100,6 +100,9 @@ pub(super) fn modules(dice: &mut Dice, place: &Place<'_>, sets: bool, words: &mu
         let make = dice.weighted(&MODULES);
         let Some(text) = make(dice, place) else { continue };
         let module = text.split_whitespace().nth(1).unwrap_or_default().to_owned();
+        // The ports and flags of one protocol are options of one match.
+        let module =
+            if module == "tcp" && text.contains("connlimit") { "connlimit".to_owned() } else { module };
         if !taken.contains(&module) {
             taken.push(module);
             words.push(text);
@@ -331,14 +334,22 @@ fn recent(dice: &mut Dice, place: &Place<'_>) -> Option<String> {
     })
 }
 
+/// Of first packets only: others are counted again if they come within one tick of the clock (nf_conncount.c,
+/// `__nf_conncount_add`).
 fn connlimit(dice: &mut Dice, place: &Place<'_>) -> Option<String> {
+    if place.protocol != "tcp" {
+        return None;
+    }
     let mask = match place.family {
         Family::Ip4 => dice.word(&["32", "24", "0"]),
         Family::Ip6 => dice.word(&["128", "64", "0"]),
     };
     let verb = dice.word(&["--connlimit-above", "--connlimit-upto"]);
     let side = dice.word(&["--connlimit-saddr", "--connlimit-daddr"]);
-    Some(format!("-m connlimit {verb} {} --connlimit-mask {mask} {side}", dice.number(0, 3)))
+    let limit = dice.number(0, 3);
+    Some(format!(
+        "-m tcp --tcp-flags SYN,RST,ACK,FIN SYN -m connlimit {verb} {limit} --connlimit-mask {mask} {side}"
+    ))
 }
 
 fn connbytes(dice: &mut Dice, _: &Place<'_>) -> Option<String> {

@@ -268,13 +268,15 @@ fn sysctls(dice: &mut Dice, plan: &Plan, host: usize) -> Vec<String> {
         }
     }
     if plan.families.contains(&Family::Ip4) {
+        // Redirects come again in times that double from 20 milliseconds on (route.c, `ip_rt_send_redirect`).
+        let names = own.links.iter().map(|link| link.name.as_str()).chain(["all"]);
+        lines.extend(names.map(|name| format!("sysctl net.ipv4.conf.{name}.send_redirects=0")));
         let link = dice.of(&own.links).name.clone();
         let mut maybe = |percent: u32, line: String| lines.extend(dice.percent(percent).then_some(line));
         maybe(8, "sysctl net.ipv4.conf.all.rp_filter=1".to_owned());
         maybe(5, format!("sysctl net.ipv4.conf.{link}.rp_filter=2"));
         maybe(12, "sysctl net.ipv4.conf.all.route_localnet=1".to_owned());
         maybe(4, format!("sysctl net.ipv4.conf.{link}.accept_local=1"));
-        maybe(6, "sysctl net.ipv4.conf.all.send_redirects=0".to_owned());
         maybe(3, format!("sysctl net.ipv4.conf.{link}.forwarding=0"));
         maybe(3, "sysctl net.ipv4.conf.all.src_valid_mark=1".to_owned());
     }

@@ -118,7 +118,7 @@ impl Place<'_> {
             _ if self.family == Family::Ip4 => {
                 dice.word(&["10.0.0.0/8", "10.96.0.0/16", "10.0.0.2/255.0.0.3"]).to_owned()
             }
-            _ => dice.word(&["fd00::/16", "fd00:96::/32", "::/0"]).to_owned(),
+            _ => dice.word(&["fd00::/16", "fd00:96::/32", "fd00:0:0:1::2"]).to_owned(),
         }
     }
 

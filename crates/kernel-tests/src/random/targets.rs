@@ -78,7 +78,7 @@ fn mangle(dice: &mut Dice, place: &Place<'_>) -> String {
             let only = place.only(&[Hook::Forward, Hook::Output, Hook::Postrouting]);
             // The kernel wants to see a SYN in such a rule.
             if only {
-                "--tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu".to_owned()
+                "-m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu".to_owned()
             } else {
                 String::new()
             }

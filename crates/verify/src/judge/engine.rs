@@ -188,7 +188,7 @@ fn back(network: &Network, sent: Header, path: &Path, is_flow: bool) -> Option<B
         return Some(Back::Errno(name.to_owned()));
     }
     if let Some(reply) = &path.result.reply
-        && let Some(heard) = heard(network, sent, path, reply)
+        && let Some(heard) = heard(network, reply)
     {
         return Some(heard);
     }
@@ -228,15 +228,15 @@ fn last_route(path: &Path) -> Option<RouteType> {
     routes.next_back()
 }
 
-fn heard(network: &Network, sent: Header, path: &Path, reply: &Reply) -> Option<Back> {
+fn heard(network: &Network, reply: &Reply) -> Option<Back> {
     if !matches!(reply.end.outcome, Outcome::Delivered | Outcome::NoListener) {
         return None;
     }
     let (host, header) = (name(network, reply.end.at.host), reply.end.header);
     Some(match reply.icmp {
         // The sender's own stack speaks to it.
-        Some(IcmpError { from, .. })
-            if path.result.end.outcome == Outcome::NoNeighbor && from == sent.src.address =>
+        Some(IcmpError { kind, code, .. })
+            if matches!((kind, code), (3, 1) | (1, 3)) && header.src.address == header.dst.address =>
         {
             Back::Errno("EHOSTUNREACH".to_owned())
         }

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use natpath_model::{Family, Link, Mac, Network, SegmentEnd, Snapshot};
+use natpath_model::{Family, Link, Mac, Network, SegmentEnd, Snapshot, TableFamily};
 
 use super::namespace::{Namespace, command};
 use super::{rules, sysctl, words};
+
+/// How long after an address is set the multicast report of it is sent, which rules would count (mcast.c,
+/// `mld_ifc_event`: two ticks of the clock).
+const REPORTS: Duration = Duration::from_millis(25);
 
 /// A network that runs.
 #[derive(Debug)]
@@ -52,6 +57,10 @@ impl World {
             }
         }
         world.settle(network)?;
+        let counts_ip6 = network.hosts.iter().flat_map(|host| &host.ruleset.tables);
+        if counts_ip6.into_iter().any(|table| table.family != TableFamily::Ip) {
+            std::thread::sleep(REPORTS);
+        }
         for (host, namespace) in network.hosts.iter().zip(&world.hosts) {
             rules::load(namespace, host).with_context(|| format!("the rules of {}", host.name))?;
             for connection in &host.connections {

@@ -43,11 +43,13 @@ const QUIET: [(&str, &str); 8] = [
 ];
 
 /// Under `net.ipv4.conf`, for each interface.
-const QUIET_CONF4: [(&str, &str); 2] = [("arp_notify", "0"), ("shared_media", "1")];
+const QUIET_CONF4: [(&str, &str); 4] =
+    [("arp_notify", "0"), ("shared_media", "1"), ("accept_redirects", "0"), ("secure_redirects", "0")];
 
 /// Under `net.ipv6.conf`, for each interface: no link-local address, no detection of duplicates, no
 /// solicitations, no second multicast report.
-const QUIET_CONF6: [(&str, &str); 7] = [
+const QUIET_CONF6: [(&str, &str); 8] = [
+    ("accept_redirects", "0"),
     ("addr_gen_mode", "1"),
     ("accept_dad", "0"),
     ("dad_transmits", "0"),
