@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use natpath_engine::trace::{Effect, FlowTrace, Outcome, Path, Place, Step, Unrecorded};
+use natpath_engine::trace::{Effect, FlowTrace, Header, Outcome, Path, Place, Step, Unrecorded};
 use natpath_formats::derive;
 use natpath_formats::flows::FlowAction;
 use natpath_model::{
@@ -68,6 +68,10 @@ pub fn make(scenario: &Scenario, traces: &[Option<FlowTrace>]) -> Whole {
             whole.lead_in(flow, trace);
         }
     }
+    let paths = traces.iter().flatten().flat_map(|trace| &trace.paths);
+    for end in paths.filter(|path| is_unanswered(path)).map(|path| &path.result.end) {
+        whole.silence(&end.header, recorded);
+    }
     for host in whole.scenario.network.hosts.iter_mut().skip(recorded) {
         host.sockets.clone_from(&ports.outside);
         let derived = Family::ALL.into_iter().flat_map(|family| derive::routes(&host.links, family));
@@ -80,8 +84,12 @@ pub fn make(scenario: &Scenario, traces: &[Option<FlowTrace>]) -> Whole {
 
 /// Whether the engine has somebody take the packet that reached this address and answer it.
 fn is_answered(path: &Path, stranger: &Unrecorded) -> bool {
-    let end = &path.result.end;
-    end.header.dst.address != stranger.address || end.outcome != Outcome::Left || path.result.reply.is_some()
+    path.result.end.header.dst.address != stranger.address || !is_unanswered(path)
+}
+
+/// Whether the engine has a packet leave to where nobody answers it.
+fn is_unanswered(path: &Path) -> bool {
+    path.result.end.outcome == Outcome::Left && path.result.reply.is_none()
 }
 
 impl Whole {
@@ -103,6 +111,21 @@ impl Whole {
         if stranger.router.is_some() && answered {
             self.beyond.insert(stranger.address);
             add_address(&mut network.hosts[index].links[1], stranger.address, None);
+        }
+    }
+
+    /// Has those outside who answer others know no way back to the sender of a packet.
+    fn silence(&mut self, header: &Header, recorded: usize) {
+        let asked = |host: &&mut Snapshot| {
+            host.links.iter().flat_map(|link| &link.addresses).any(|own| own.local == header.dst.address)
+        };
+        for host in self.scenario.network.hosts.iter_mut().skip(recorded).filter(asked) {
+            let destination = IpNet::from(header.src.address);
+            let route = straight(destination, InterfaceName::LO);
+            let nowhere = Route { kind: RouteType::Blackhole, next_hops: Vec::new(), ..route };
+            if !host.routes.contains(&nowhere) {
+                host.routes.push(nowhere);
+            }
         }
     }
 

@@ -294,6 +294,7 @@ fn is_over(stream: &mut TcpStream) -> Result<bool> {
         match stream.read(&mut [0; 4096]) {
             Ok(0) => return Ok(true),
             Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(true),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return Ok(false);
