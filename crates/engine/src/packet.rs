@@ -124,6 +124,12 @@ impl TcpFlags {
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
+
+    /// Whether a packet with these begins a connection: of SYN, ACK, FIN and RST it has SYN only.
+    #[must_use]
+    pub const fn begin(self) -> bool {
+        self.0 & (Self::SYN.0 | Self::ACK.0 | Self::FIN.0 | Self::RST.0) == Self::SYN.0
+    }
 }
 
 /// ICMP types and codes that the engine makes or reads (RFC 792, RFC 4443).

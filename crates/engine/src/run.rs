@@ -13,7 +13,7 @@ use crate::conntrack::Tracked;
 use crate::endpoint::{Role, SocketKey, Sockets};
 use crate::fib::OutputKey;
 use crate::host::LinkId;
-use crate::packet::{Packet, icmp};
+use crate::packet::{Packet, TcpFlags, icmp};
 use crate::pass::{Pass, Sent};
 use crate::skb::{Fate, Made, Reason, Skb};
 use crate::state::{Env, HostState};
@@ -370,8 +370,7 @@ impl<'w, 'a> Run<'w, 'a> {
         let packet = &skb.packet;
         let header = packet.header();
         let Some((_, port)) = packet.ports() else { return (true, None) };
-        let is_first =
-            packet.tcp_flags().is_none_or(|flags| flags.0 & 0x17 == crate::packet::TcpFlags::SYN.0);
+        let is_first = packet.tcp_flags().is_none_or(TcpFlags::begin);
         if !snapshot.given.has(Item::Sockets) {
             let known =
                 self.state.sockets.find(Place::Host(host), header.protocol, header.dst, header.src).is_some();

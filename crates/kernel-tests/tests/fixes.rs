@@ -5,15 +5,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use natpath_engine::Session;
 use natpath_engine::trace::HostId;
 use natpath_formats::flows::FlowAction;
 use natpath_kernel_tests::parse;
 use natpath_model::Flow;
+use natpath_verify::judge::{engine, kernel};
 use natpath_verify::kernel::{World, not_permitted};
 use natpath_verify::observe::Observation;
 use natpath_verify::scenario::{Action, Scenario};
@@ -41,14 +40,15 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for page in pages() {
         let name = page.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let scenario = match read(&page) {
-            Ok(scenario) => scenario,
+        let read = read(&page).and_then(|scenario| Ok((remedies(&scenario)?, scenario)));
+        let (remedies, scenario) = match read {
+            Ok(read) => read,
             Err(error) => {
                 trials.push(Trial::test(name, move || Err(format!("{error:#}").into())));
                 continue;
             }
         };
-        for remedy in remedies(&scenario) {
+        for remedy in remedies {
             let (scenario, reason) = (scenario.clone(), reason.clone());
             let title = format!("{name}: {}: {}", remedy.text.trim(), remedy.of);
             trials.push(Trial::ignorable_test(title, move || match reason {
@@ -79,13 +79,12 @@ fn read(page: &Path) -> Result<Scenario> {
 }
 
 /// The first remedy of each kind that the engine gives for each flow.
-fn remedies(scenario: &Scenario) -> Vec<Remedy> {
-    let mut session = Session::new(&scenario.network);
+fn remedies(scenario: &Scenario) -> Result<Vec<Remedy>> {
+    let said = engine::run(scenario)?;
     let mut found: Vec<Remedy> = Vec::new();
-    for (index, step) in scenario.steps.iter().enumerate() {
+    for (index, (step, trace)) in scenario.steps.iter().zip(&said.traces).enumerate() {
         let Action::Flow(FlowAction::Flow(flow)) = &step.action else { continue };
-        let Ok(trace) = session.trace(flow) else { continue };
-        for path in &trace.paths {
+        for path in trace.iter().flat_map(|trace| &trace.paths) {
             let findings = path.findings.iter().map(|finding| (finding.code, finding.host, &finding.fix));
             let hints = path.hints.iter().map(|hint| ("hint", hint.host, &hint.fix));
             for (of, host, fix) in findings.chain(hints) {
@@ -99,7 +98,7 @@ fn remedies(scenario: &Scenario) -> Vec<Remedy> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 fn judge(scenario: &Scenario, remedy: &Remedy) -> Result<(), Failed> {
@@ -127,13 +126,8 @@ fn send(scenario: &Scenario, remedy: &Remedy, commands: &[String]) -> Result<Obs
         bail!("{first}");
     }
     let mut stage = Stage::open(&world, &scenario.network)?;
-    for step in &scenario.steps[..remedy.step] {
-        match &step.action {
-            Action::Flow(FlowAction::Flow(flow)) => drop(stage.flow(flow)?),
-            Action::Flow(FlowAction::Wait(time)) => stage.wait(Duration::from_millis(*time)),
-            Action::Packet(packet) => drop(stage.packet(packet)?),
-            Action::Flow(_) => {}
-        }
+    for step in 0..remedy.step {
+        kernel::act(&mut stage, scenario, step)?;
     }
     let host = &world.hosts[remedy.host.0 as usize];
     for command in commands {

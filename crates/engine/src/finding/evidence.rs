@@ -198,6 +198,8 @@ impl<'e, 'a> Evidence<'e, 'a> {
         let file =
             table.chains.first().and_then(|chain| snapshot.files.get(usize::from(chain.origin.file.0)));
         let name = file.map_or("iptables-save", |file| file.name.as_str());
+        // A dump that is loaded later has a name of its own before the program's: `after.iptables-save`.
+        let name = name.rsplit('.').next().unwrap_or(name);
         name.strip_suffix("-save").unwrap_or("iptables").to_owned()
     }
 }

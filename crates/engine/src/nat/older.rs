@@ -30,7 +30,9 @@ impl<O: Observer> Pass<'_, '_, O> {
         let (original, reply) = (entry.original, entry.reply);
         let host = self.host.id;
         let is_noted = |older: &Older| older.host == host && older.original == original;
-        if entry.sequence > self.env.began || self.env.noted.older.iter().any(is_noted) {
+        // A TCP connection that is open can't go on elsewhere.
+        let is_open = came.packet.tcp_flags().is_some_and(|flags| !flags.begin());
+        if is_open || entry.sequence > self.env.began || self.env.noted.older.iter().any(is_noted) {
             return;
         }
         let zone = entry.zone_of(Direction::Original);

@@ -20,7 +20,8 @@ pub(crate) struct Rival {
     pub(crate) before: Header,
     /// The packet as the first rule left it.
     pub(crate) after: Header,
-    /// Whether both chains have one priority, so that no listing tells which is asked first.
+    /// Whether both chains have one priority and it is not known which was registered last, and so is asked
+    /// first.
     pub(crate) tied: bool,
 }
 
@@ -28,7 +29,11 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// Notes the first other table that would have sent a translated packet elsewhere.
     pub(super) fn note_rival(&mut self, hook: Hook, skb: &Skb, before: Header, first: RuleRef) {
         let family = skb.packet.family();
-        let chains = self.host.nat_chains(family, hook, || true);
+        let mut undecided = false;
+        let chains = self.host.nat_chains(family, hook, || {
+            undecided = true;
+            true
+        });
         let (own, others): (Vec<_>, Vec<_>) = chains.into_iter().partition(|at| at.table == first.table);
         let after = skb.packet.header();
         let mut came = *skb;
@@ -38,7 +43,7 @@ impl<O: Observer> Pass<'_, '_, O> {
             let possible: Vec<_> = possible.into_iter().flatten().collect();
             let agrees = possible.iter().any(|would| would.after.dst == after.dst);
             let Some(second) = possible.into_iter().next().filter(|_| !agrees) else { continue };
-            let tied = own.iter().any(|at| self.priority(*at) == self.priority(other));
+            let tied = undecided && own.iter().any(|at| self.priority(*at) == self.priority(other));
             let host = self.host.id;
             self.env.noted.rivals.push(Rival { host, first, second, before, after, tied });
             return;

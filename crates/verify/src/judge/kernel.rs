@@ -32,7 +32,7 @@ pub fn play(scenario: &Scenario, world: &World, mut begins: impl FnMut(usize)) -
     let mut run = KernelRun { seen: Vec::new(), closings: Vec::new(), counters: Vec::new() };
     for (index, step) in scenario.steps.iter().enumerate() {
         begins(index);
-        let seen = act(&mut stage, scenario, index, &step.action)
+        let seen = act(&mut stage, scenario, index)
             .with_context(|| format!("{}:{}: {}", scenario.file, step.line, step.text))?;
         run.seen.push(seen.0);
         run.closings.push(seen.1);
@@ -46,10 +46,15 @@ pub fn play(scenario: &Scenario, world: &World, mut begins: impl FnMut(usize)) -
 }
 
 /// What is seen of a step: of a flow, or of the end of a connection.
-type Seen = (Option<Observation>, Option<SeenClosing>);
+pub type Seen = (Option<Observation>, Option<SeenClosing>);
 
-fn act(stage: &mut Stage<'_>, scenario: &Scenario, index: usize, action: &Action) -> Result<Seen> {
-    let action = match action {
+/// Takes one of a scenario's steps, by its place among them.
+///
+/// # Errors
+/// If it can't be taken; what the kernel does with it is no error.
+pub fn act(stage: &mut Stage<'_>, scenario: &Scenario, index: usize) -> Result<Seen> {
+    let step = scenario.steps.get(index).context("there is no such step")?;
+    let action = match &step.action {
         Action::Packet(packet) => return stage.packet(packet).map(|seen| (Some(seen), None)),
         Action::Flow(action) => action,
     };
