@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use natpath_model::{Direction, Family};
 
 use crate::conntrack::{CtInfo, Tracked};
+use crate::fib;
 use crate::packet::{Numbers, Packet, TcpFlags, Transport, icmp};
 use crate::pass::{Observer, Pass};
 use crate::skb::{Made, Skb};
@@ -42,14 +43,26 @@ impl<O: Observer> Pass<'_, '_, O> {
         if (kind, code) != icmp::redirect(family) {
             self.observer.step(|| Step::Answered { icmp: Some((kind, code)) });
         }
+        let src = if is_own { Some(src) } else { self.error_source(skb) };
         self.made.push(Made {
             packet: error,
-            src: is_own.then_some(src),
+            src,
             any_source: false,
             tracked: attached(skb.tracked),
             mark: self.reply_mark(skb),
             straight: None,
         });
+    }
+
+    /// The source of an ICMPv6 error about a packet that came in: an address for the link it came by, unless the
+    /// route back has one of its own (icmp.c, `icmp6_send`). `None` where the route chooses.
+    fn error_source(&self, skb: &Skb) -> Option<IpAddr> {
+        let link = skb.in_link.filter(|_| skb.packet.family() == Family::Ip6)?;
+        let back = self.host.route_to(skb.packet.src);
+        if back.is_some_and(|found| found.route.prefer_source.is_some()) {
+            return None;
+        }
+        fib::source_v6(self.host.snapshot, self.host.link(link), skb.packet.src)
     }
 
     /// Makes a redirect, at most one per address (route.c, `ip_rt_send_redirect`).

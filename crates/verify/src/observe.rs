@@ -196,7 +196,7 @@ impl Observation {
             })
             && pair(&self.back, &seen.back, |a, b| ports.back(a, b))
             && self.entries.len() == seen.entries.len()
-            && self.entries.iter().zip(&seen.entries).all(|(a, b)| ports.entry(a, b))
+            && ports.entries(&self.entries, &seen.entries)
     }
 }
 
@@ -213,6 +213,9 @@ struct Ports<'a> {
     drawn: &'a BTreeMap<NonZeroU16, Drawn>,
     bound: BTreeMap<NonZeroU16, u16>,
 }
+
+/// The most pairs of entries that are tried: those of a loop are all alike.
+const MAX_PAIRS: usize = 20_000;
 
 impl Ports<'_> {
     fn port(&mut self, said: Port, seen: Port) -> bool {
@@ -248,6 +251,31 @@ impl Ports<'_> {
             (Back::Errno(said), Back::Errno(seen)) => said == seen,
             _ => false,
         }
+    }
+
+    /// Whether each entry is one that was seen. Drawn ports have no place in the order, so all pairs are tried.
+    fn entries(&mut self, said: &[SeenEntry], seen: &[SeenEntry]) -> bool {
+        self.pairs(said, &mut seen.iter().collect(), &mut 0)
+    }
+
+    fn pairs(&mut self, said: &[SeenEntry], left: &mut Vec<&SeenEntry>, tried: &mut usize) -> bool {
+        let Some((first, rest)) = said.split_first() else { return true };
+        for at in 0..left.len() {
+            *tried += 1;
+            if *tried > MAX_PAIRS {
+                return false;
+            }
+            let before = self.bound.clone();
+            if self.entry(first, left[at]) {
+                let other = left.remove(at);
+                if self.pairs(rest, left, tried) {
+                    return true;
+                }
+                left.insert(at, other);
+            }
+            self.bound = before;
+        }
+        false
     }
 
     fn entry(&mut self, said: &SeenEntry, seen: &SeenEntry) -> bool {

@@ -135,22 +135,6 @@ impl ConntrackTable {
         }
     }
 
-    /// Looks a tuple up in the zone of the original direction, then in that of replies if it is another
-    /// (`resolve_normal_ct`). An entry counts only if its own direction lives in the same zone.
-    fn find_in(
-        &self,
-        zone: Zone,
-        which: ZoneDirection,
-        tuple: &natpath_model::Tuple,
-        now: Instant,
-    ) -> Option<(EntryId, Direction)> {
-        let lookup = |direction| {
-            let (id, found) = self.find(zone_for(zone, which, direction), tuple, now)?;
-            (self.entry(id).zone_of(found) == zone_for(zone, which, found)).then_some((id, found))
-        };
-        lookup(Direction::Original).or_else(|| lookup(Direction::Reply))
-    }
-
     /// Counts a packet of a connection (`nf_ct_acct_update`).
     fn account(&mut self, id: EntryId, direction: Direction, packet: &Packet) {
         let counter = &mut self.entry_mut(id).counted[direction as usize];

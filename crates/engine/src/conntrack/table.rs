@@ -147,7 +147,7 @@ pub(crate) fn nat_bit(manip: Manip) -> Status {
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Recorded {
     entries: Vec<ConntrackEntry>,
-    by_tuple: HashMap<(Zone, Tuple), (EntryId, Direction)>,
+    by_tuple: HashMap<(Zone, Tuple), Vec<(EntryId, Direction)>>,
     by_source: HashMap<(Protocol, Endpoint), Vec<EntryId>>,
 }
 
@@ -159,7 +159,9 @@ pub struct ConntrackTable {
     gone: BTreeSet<EntryId>,
     entries: BTreeMap<EntryId, ConntrackEntry>,
     next: u32,
-    by_tuple: HashMap<(Zone, Tuple), (EntryId, Direction)>,
+    /// The entries that have a tuple in a direction that lives in the zone, the latest last. There are several
+    /// where their other directions live in different zones.
+    by_tuple: HashMap<(Zone, Tuple), Vec<(EntryId, Direction)>>,
     /// Entries whose source has been decided, by protocol and original source, the latest last.
     by_source: HashMap<(Protocol, Endpoint), Vec<EntryId>>,
 }
@@ -181,7 +183,9 @@ impl ConntrackTable {
             if keys.iter().any(|(key, _)| recorded.by_tuple.contains_key(key)) {
                 continue;
             }
-            recorded.by_tuple.extend(keys.map(|(key, direction)| (key, (id, direction))));
+            for (key, direction) in keys {
+                recorded.by_tuple.entry(key).or_default().push((id, direction));
+            }
             let source = (entry.original.protocol, entry.original.src);
             recorded.by_source.entry(source).or_default().push(id);
             recorded.entries.push(entry);
@@ -231,14 +235,43 @@ impl ConntrackTable {
         self.known(id).filter(|entry| is_live(entry))
     }
 
-    /// The entry that has this tuple in either direction, and in which.
-    #[must_use]
-    pub fn find(&self, zone: Zone, tuple: &Tuple, now: Instant) -> Option<(EntryId, Direction)> {
+    /// The entries that have this tuple in a direction that lives in this zone, the latest first.
+    fn at(&self, zone: Zone, tuple: &Tuple) -> impl Iterator<Item = (EntryId, Direction)> + '_ {
         let key = (zone, *tuple);
-        let recorded = || self.recorded.by_tuple.get(&key).filter(|(id, _)| !self.gone.contains(id));
-        let found = self.by_tuple.get(&key).or_else(recorded)?;
-        let entry = self.entry(found.0);
-        (now < entry.expires && !entry.status.has(Status::DYING)).then_some(*found)
+        let recorded = self.recorded.by_tuple.get(&key).into_iter().flatten();
+        let recorded = recorded.filter(|(id, _)| !self.gone.contains(id));
+        self.by_tuple.get(&key).into_iter().flatten().rev().chain(recorded).copied()
+    }
+
+    /// The live entry that has a tuple in a direction that lives in the zone `bucket`, and in which. The tuple is
+    /// of somebody who has the zone `of` in that direction (`nf_ct_key_equal`).
+    fn find(
+        &self,
+        bucket: Zone,
+        tuple: &Tuple,
+        of: impl Fn(Direction) -> Zone,
+        now: Instant,
+    ) -> Option<(EntryId, Direction)> {
+        self.at(bucket, tuple).find(|(id, direction)| {
+            let entry = self.entry(*id);
+            let lives = now < entry.expires && !entry.status.has(Status::DYING);
+            lives && entry.zone_of(*direction) == of(*direction)
+        })
+    }
+
+    /// The entry of a packet in these zones: looked up in the zone of the original direction, then in that of
+    /// replies if it is another (`resolve_normal_ct`).
+    #[must_use]
+    pub fn find_in(
+        &self,
+        zone: Zone,
+        which: ZoneDirection,
+        tuple: &Tuple,
+        now: Instant,
+    ) -> Option<(EntryId, Direction)> {
+        let of = |direction| zone_for(zone, which, direction);
+        let lookup = |direction| self.find(of(direction), tuple, of, now);
+        lookup(Direction::Original).or_else(|| lookup(Direction::Reply))
     }
 
     /// Keeps a new entry that is not in the table yet.
@@ -253,14 +286,15 @@ impl ConntrackTable {
     #[must_use]
     pub fn taken(&self, tuple: &Tuple, by_other_than: EntryId, now: Instant) -> bool {
         let own = self.entry(by_other_than);
-        // The kernel looks the tuple up in the zone of the direction it is found in.
-        [Direction::Original, Direction::Reply].into_iter().any(|direction| {
-            let Some((id, found)) = self.find(own.zone_of(direction), tuple, now) else { return false };
+        // The kernel looks among the tuples that live in the zone of replies.
+        let bucket = own.zone_of(Direction::Reply);
+        self.at(bucket, tuple).any(|(id, direction)| {
             let other = self.entry(id);
-            id != by_other_than
-                && found == direction
-                && !(other.original == own.original
-                    && other.zone_of(Direction::Original) == own.zone_of(Direction::Original))
+            let lives = now < other.expires && !other.status.has(Status::DYING);
+            // Two packets of one connection that race each other don't clash.
+            let is_same = other.original == own.original
+                && other.zone_of(Direction::Original) == own.zone_of(Direction::Original);
+            id != by_other_than && lives && other.zone_of(direction) == own.zone_of(direction) && !is_same
         })
     }
 
@@ -289,15 +323,20 @@ impl ConntrackTable {
         let entry = self.entry(id);
         let keys = [Direction::Original, Direction::Reply]
             .map(|direction| ((entry.zone_of(direction), *entry.tuple(direction)), direction));
-        if keys.iter().any(|((zone, tuple), _)| self.find(*zone, tuple, now).is_some()) {
+        let taken = keys.iter().any(|((zone, tuple), _)| {
+            self.find(*zone, tuple, |direction| entry.zone_of(direction), now).is_some()
+        });
+        if taken {
             return Err(Clash);
         }
         for (key, direction) in keys {
-            let recorded = self.recorded.by_tuple.get(&key).filter(|(id, _)| !self.gone.contains(id));
-            if let Some((old, _)) = self.by_tuple.get(&key).or(recorded).copied() {
-                self.remove(old);
-            }
-            self.by_tuple.insert(key, (id, direction));
+            let over: Vec<EntryId> = self
+                .at(key.0, &key.1)
+                .map(|(old, _)| old)
+                .filter(|old| now >= self.entry(*old).expires)
+                .collect();
+            over.into_iter().for_each(|old| self.remove(old));
+            self.by_tuple.entry(key).or_default().push((id, direction));
         }
         let entry = self.entry_mut(id);
         entry.status.set(Status::CONFIRMED);
@@ -318,8 +357,11 @@ impl ConntrackTable {
         let entry = &self.entries[&id];
         for direction in [Direction::Original, Direction::Reply] {
             let key = (entry.zone_of(direction), *entry.tuple(direction));
-            if self.by_tuple.get(&key).is_some_and(|(found, _)| *found == id) {
-                self.by_tuple.remove(&key);
+            if let Some(ids) = self.by_tuple.get_mut(&key) {
+                ids.retain(|(other, _)| *other != id);
+                if ids.is_empty() {
+                    self.by_tuple.remove(&key);
+                }
             }
         }
         let source = (entry.original.protocol, entry.original.src);

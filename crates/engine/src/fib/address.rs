@@ -43,7 +43,7 @@ pub(crate) fn masquerade_address(
 ) -> Option<IpAddr> {
     match Family::of(dst) {
         Family::Ip4 => address_on(snapshot, link, Some(next_hop), Scope::GLOBAL),
-        Family::Ip6 => best_v6(link.addresses.iter(), dst),
+        Family::Ip6 => source_v6(snapshot, link, dst),
     }
 }
 
@@ -65,18 +65,17 @@ pub(crate) fn local_on(link: &Link, address: IpAddr) -> bool {
     link.addresses.iter().any(|own| own.local == address)
 }
 
-/// The address an IPv6 sender gets: RFC 6724 section 5, the rules that an address alone decides.
-pub(super) fn source_v6(snapshot: &Snapshot, link: &Link, dst: IpAddr) -> Option<IpAddr> {
-    best_v6(link.addresses.iter(), dst)
-        .or_else(|| best_v6(snapshot.links.iter().flat_map(|other| &other.addresses), dst))
-}
-
-fn best_v6<'a>(addresses: impl Iterator<Item = &'a Address>, dst: IpAddr) -> Option<IpAddr> {
+/// The address an IPv6 sender gets on a link (addrconf.c, `ipv6_dev_get_saddr`; RFC 6724, section 5): the best of
+/// all links' addresses, but for a link-local destination of that link's own.
+pub(crate) fn source_v6(snapshot: &Snapshot, link: &Link, dst: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(dst) = dst else { return None };
-    addresses
-        .filter(|address| !address.tentative)
-        .filter_map(|address| match address.local {
-            IpAddr::V6(local) => Some((preference(local, address.deprecated, dst), local)),
+    let near = dst.is_multicast() || scope_v6(dst) <= LINK_LOCAL;
+    let links = snapshot.links.iter().filter(|other| !near || other.name == link.name);
+    links
+        .flat_map(|other| other.addresses.iter().map(move |address| (other.name == link.name, address)))
+        .filter(|(_, address)| !address.tentative)
+        .filter_map(|(on_link, address)| match address.local {
+            IpAddr::V6(local) => Some((preference(local, address, on_link, dst), local)),
             IpAddr::V4(_) => None,
         })
         // The first of equals wins, as in the kernel's list.
@@ -84,23 +83,25 @@ fn best_v6<'a>(addresses: impl Iterator<Item = &'a Address>, dst: IpAddr) -> Opt
         .map(|(_, local)| IpAddr::V6(local))
 }
 
-/// Greater is better: rules 1, 2, 3, 6 and 8.
-fn preference(src: Ipv6Addr, deprecated: bool, dst: Ipv6Addr) -> (bool, bool, i16, bool, bool, u32) {
+/// Greater is better: rules 1, 2, 3, 5, 6 and 8.
+type Preference = (bool, i16, bool, bool, bool, u32);
+
+fn preference(src: Ipv6Addr, address: &Address, on_link: bool, dst: Ipv6Addr) -> Preference {
     let (src_scope, dst_scope) = (scope_v6(src), scope_v6(dst));
-    let wide_enough = src_scope >= dst_scope;
-    // Among those wide enough the narrowest is best, among the others the widest.
-    let nearness = if wide_enough { -i16::from(src_scope) } else { i16::from(src_scope) };
+    // Among those wide enough the narrowest is best, and any of them better than the others.
+    let nearness = if src_scope >= dst_scope { -i16::from(src_scope) } else { i16::from(src_scope) - 128 };
     let same_label = label(src) == label(dst);
-    let common = (u128::from(src) ^ u128::from(dst)).leading_zeros().min(64);
-    (src == dst, wide_enough, nearness, !deprecated, same_label, common)
+    let common = (u128::from(src) ^ u128::from(dst)).leading_zeros().min(address.prefix_length.into());
+    (src == dst, nearness, !address.deprecated, on_link, same_label, common)
 }
 
-/// The scope of RFC 4007: 1 interface, 2 link, 5 site, 14 global.
+/// The scope of an address that only its link knows.
+const LINK_LOCAL: u8 = 2;
+
+/// The scope of RFC 4007: 1 interface, 2 link, 5 site, 14 global. The kernel gives ::1 that of a link.
 fn scope_v6(address: Ipv6Addr) -> u8 {
-    if address.is_loopback() {
-        1
-    } else if address.is_unicast_link_local() {
-        2
+    if address.is_loopback() || address.is_unicast_link_local() {
+        LINK_LOCAL
     } else if address.is_multicast() {
         address.octets()[1] & 15
     } else if address.octets()[0] == 0xfe && address.octets()[1] & 0xc0 == 0xc0 {

@@ -5,7 +5,7 @@ mod address;
 mod input;
 mod output;
 
-pub(crate) use address::{first_address, local_on, masquerade_address};
+pub(crate) use address::{first_address, local_on, masquerade_address, source_v6};
 pub(crate) use input::{InputError, InputRoute};
 pub(crate) use output::{OutputError, OutputKey, OutputRoute};
 

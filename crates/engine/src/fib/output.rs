@@ -197,6 +197,18 @@ impl<'a> Host<'a> {
 
     /// The link and next hop by which a packet to an address would leave.
     pub(crate) fn way_to(&self, address: IpAddr, mark: u32) -> Option<(LinkId, IpAddr)> {
+        let found = self.way(address, mark)?;
+        let hop = found.next_hop.filter(|_| found.route.kind == RouteType::Unicast)?;
+        let link = self.link_named(hop.link?)?;
+        Some((link, hop.gateway.unwrap_or(address)))
+    }
+
+    /// The route of a packet without a mark that this host sends to an address.
+    pub(crate) fn route_to(&self, address: IpAddr) -> Option<Found<'a>> {
+        self.way(address, 0)
+    }
+
+    fn way(&self, address: IpAddr, mark: u32) -> Option<Found<'a>> {
         let key = FlowKey {
             dst: address,
             src: Family::of(address).unspecified(),
@@ -208,9 +220,6 @@ impl<'a> Host<'a> {
             ports: None,
             uid: None,
         };
-        let found = self.fib.lookup(&key).ok()?;
-        let hop = found.next_hop.filter(|_| found.route.kind == RouteType::Unicast)?;
-        let link = self.link_named(hop.link?)?;
-        Some((link, hop.gateway.unwrap_or(address)))
+        self.fib.lookup(&key).ok()
     }
 }

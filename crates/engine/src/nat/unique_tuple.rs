@@ -171,8 +171,8 @@ impl<O: Observer> Pass<'_, '_, O> {
         if tuple.protocol != Protocol::TCP || own.tcp.state != TcpState::SynSent {
             return None;
         }
-        let zone = own.zone_of(Direction::Reply);
-        let (holder, direction) = table.find(zone, &tuple.invert()?, self.env.now)?;
+        let (zone, which) = (own.zone, own.zone_direction);
+        let (holder, direction) = table.find_in(zone, which, &tuple.invert()?, self.env.now)?;
         let entry = table.entry(holder);
         let is_closed = matches!(entry.tcp.state, TcpState::TimeWait | TcpState::Close);
         (direction == Direction::Reply && is_closed && entry.status.has(Status::SRC_NAT)).then_some(holder)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use natpath_model::net::bits;
 use natpath_model::xt::{ConnBytes, ConnLimit, HashLimit, Measure};
-use natpath_model::{Direction, Family, Manip, Port, Value};
+use natpath_model::{Family, Manip, Port, Value};
 
 use super::Place;
 use super::memory::{BucketKey, HashTable, Tokens};
@@ -32,7 +32,7 @@ impl<O: Observer> Pass<'_, '_, O> {
     /// one among them.
     pub(super) fn conn_limit(&mut self, skb: &Skb, place: Place, limit: ConnLimit) -> bool {
         let entry = skb.tracked.entry().map(|(id, _)| self.state.conntrack.entry(id));
-        let zone = entry.map(|entry| entry.zone_of(Direction::Original)).unwrap_or_default();
+        let (zone, which) = entry.map(|entry| (entry.zone, entry.zone_direction)).unwrap_or_default();
         let Some(tuple) = entry.map(|entry| entry.original).or_else(|| skb.packet.tuple()) else {
             return false;
         };
@@ -47,7 +47,7 @@ impl<O: Observer> Pass<'_, '_, O> {
         let seen = groups.entry(key).or_default();
         seen.retain(|known| {
             *known == tuple
-                || conntrack.find(zone, known, now).is_some_and(|(id, _)| {
+                || conntrack.find_in(zone, which, known, now).is_some_and(|(id, _)| {
                     !matches!(conntrack.entry(id).tcp.state, TcpState::TimeWait | TcpState::Close)
                 })
         });

@@ -41,6 +41,11 @@ fn flow(dice: &mut Dice, plan: &Plan, named: &[(IpAddr, Option<u16>)]) -> Option
     if dst == loopback && src != loopback && family == Family::Ip6 {
         return None;
     }
+    let src_port = *dice.of(&CLIENT_PORTS);
+    // A socket that connects to itself.
+    if (src, src_port) == (dst, port) {
+        return None;
+    }
     let name = &plan.hosts[host].name;
     let end = |address: IpAddr, port: u16| match address {
         IpAddr::V4(address) => format!("{address}:{port}"),
@@ -50,7 +55,7 @@ fn flow(dice: &mut Dice, plan: &Plan, named: &[(IpAddr, Option<u16>)]) -> Option
         let word = if family == Family::Ip4 { "icmp" } else { "icmpv6" };
         format!("flow {word} {src} {dst} icmp-id={} from={name}", dice.number(1, 3))
     } else {
-        format!("flow {protocol} {} {} from={name}", end(src, *dice.of(&CLIENT_PORTS)), end(dst, port))
+        format!("flow {protocol} {} {} from={name}", end(src, src_port), end(dst, port))
     };
     if dice.percent(5) {
         line.push_str(&format!(" ttl={}", dice.number(1, 3)));

@@ -8,7 +8,7 @@ use natpath_engine::trace::{
 use natpath_engine::{EntryPattern, History, Session, wire};
 use natpath_formats::flows::FlowAction;
 use natpath_formats::snapshot::Loaded;
-use natpath_model::{Family, Network, Protocol, RouteType, Snapshot, TableFamily};
+use natpath_model::{Family, Hook, Network, Protocol, RouteType, Snapshot, TableFamily};
 
 use crate::kernel::rules::{Counters, RulePlace};
 use crate::observe::{Arrival, Back, Observation, SeenChange, SeenClosing, SeenEntry, state_name};
@@ -196,21 +196,27 @@ fn back(network: &Network, sent: Header, path: &Path, is_flow: bool) -> Option<B
     if path.hops.len() > 1 || !is_flow {
         return None;
     }
+    let is_tcp = sent.protocol == Protocol::TCP;
     let errno = match (end.outcome, end.why) {
+        // What fails after OUTPUT, connect() does not hear of.
+        (Outcome::NoRoute, _) if is_tcp && was_in_output(path) => return None,
         (Outcome::NoRoute, _) => match last_route(path) {
             Some(RouteType::Unreachable) => "EHOSTUNREACH",
             _ => "ENETUNREACH",
         },
-        (Outcome::NoNeighbor, _) => "EHOSTUNREACH",
         // A hook that drops what a socket sends fails the call; connect() does not hear of its SYN's fate.
-        (Outcome::Rejected, Some(Why::Rule | Why::Policy))
-            if sent.protocol != Protocol::TCP && end.at.interface.is_none() =>
-        {
+        (Outcome::Rejected, Some(Why::Rule | Why::Policy)) if !is_tcp && end.at.interface.is_none() => {
             "EPERM"
         }
         _ => return None,
     };
     Some(Back::Errno(errno.to_owned()))
+}
+
+/// Whether rules of OUTPUT have seen the packet.
+fn was_in_output(path: &Path) -> bool {
+    let mut steps = path.hops.iter().flat_map(|hop| &hop.steps);
+    steps.any(|step| matches!(step, TraceStep::Chain { hook: Hook::Output, .. }))
 }
 
 /// The kind of the last route that the packet was given.

@@ -35,11 +35,13 @@ impl World {
         let mut world = Self { hosts, missing: Vec::new(), nobody, far: Vec::new() };
         world.far = world.wire(network).context("the wires")?;
         let mut missing = Vec::new();
+        // Who answers for another has to be asked.
+        let proxies = network.hosts.iter().flat_map(|host| &host.neighbours).any(|neighbour| neighbour.proxy);
         for (host, namespace) in network.hosts.iter().zip(&world.hosts) {
             let neighbours = neighbours(network, host);
             missing.extend(
                 namespace
-                    .run(|| furnish(host, &neighbours))
+                    .run(|| furnish(host, &neighbours, proxies))
                     .with_context(|| format!("host {}", host.name))?,
             );
             let forwarding = forwarding(network, host);
@@ -217,12 +219,15 @@ fn place(network: &Network, end: &SegmentEnd) -> Result<(usize, u32)> {
 }
 
 /// Gives the calling thread's namespace all that a host has but its rules.
-fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)]) -> Result<Vec<String>> {
+fn furnish(host: &Snapshot, neighbours: &[(IpAddr, Mac, &Link)], proxies: bool) -> Result<Vec<String>> {
     let mut batch = String::new();
     bridges(host, &mut batch);
     ip(&[], &batch)?;
     let interfaces: Vec<_> = host.links.iter().map(|link| link.name).collect();
     sysctl::quiet(&interfaces);
+    if !proxies {
+        sysctl::solicit_nobody(&interfaces);
+    }
     let mut missing = sysctl::apply(&host.sysctls);
 
     let mut batch = String::new();

@@ -90,6 +90,18 @@ pub(crate) fn quiet(interfaces: &[InterfaceName]) {
     }
 }
 
+/// Has a host give up on IPv6 neighbours that it was not told of without a solicitation, which rules would count.
+/// A probe by a program that nobody runs stands for it (neighbour.c, `neigh_max_probes`).
+pub(crate) fn solicit_nobody(interfaces: &[InterfaceName]) {
+    for name in interfaces {
+        let name = name.to_string().replace('.', "/");
+        for (key, value) in [("app_solicit", "1"), ("mcast_solicit", "0"), ("ucast_solicit", "0")] {
+            // As with the quiet parameters, a test that needed it shows it.
+            let _ = set(&format!("net.ipv6.neigh.{name}.{key}"), value);
+        }
+    }
+}
+
 /// Has br_netfilter, where it is loaded, pass by the bridges of the calling thread's namespace.
 pub(crate) fn hide_bridges() {
     for (name, value) in STATED_BRIDGE {

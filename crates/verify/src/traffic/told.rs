@@ -41,6 +41,7 @@ impl Stage<'_> {
                     || notes.heard.iter().any(|(_, read)| read.role == Role::Answer)
                     || notes.heard.iter().any(ended)
                     || self.is_half_open(*host, read.header)?
+                    || self.is_taken_in_silence(*host, read.header, notes)
             }
             Protocol::UDP => notes.asked.is_some(),
             _ => true,
@@ -61,6 +62,18 @@ impl Stage<'_> {
                 })
             }))
         })
+    }
+
+    /// Whether a listener takes a SYN that nothing answers: to whom no route leads it can't answer, and keeps
+    /// nothing of it (tcp_input.c, `tcp_conn_request`).
+    fn is_taken_in_silence(&self, host: usize, header: Header, notes: &Notes) -> bool {
+        let refused = |(_, read): &(usize, Read)| matches!(read.role, Role::Reset | Role::LateReset);
+        let takes = |socket: &natpath_model::Socket| {
+            socket.protocol == Protocol::TCP
+                && socket.port == header.dst.port.value
+                && socket.bind.takes(header.dst.address)
+        };
+        !notes.heard.iter().any(refused) && self.network.hosts[host].sockets.iter().any(takes)
     }
 
     /// What came back for the first packet.
