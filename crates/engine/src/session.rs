@@ -3,6 +3,7 @@
 mod history;
 mod lines;
 mod start;
+mod unread;
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! The command as its users run it: what it prints, where, and with which exit status.
 
 mod examples;
+mod half;
 mod inspect;
 mod snapshot;
 mod usage;

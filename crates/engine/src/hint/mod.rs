@@ -13,6 +13,7 @@ mod not_undone;
 mod socket_lb;
 mod stopped;
 mod unanswered;
+mod unrecorded;
 
 use crate::finding::Evidence;
 use crate::trace::{Finding, Hint};
@@ -21,7 +22,8 @@ use crate::trace::{Finding, Hint};
 type Finder = fn(&Evidence<'_, '_>) -> Option<Hint>;
 
 /// Those that leave the word to a fault, the more telling first: only the first that finds something speaks.
-const FINDERS: [Finder; 10] = [
+const FINDERS: [Finder; 11] = [
+    unrecorded::find,
     invalid::find,
     mark_in_nat::find,
     not_undone::find,

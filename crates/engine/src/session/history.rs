@@ -1,6 +1,6 @@
 //! The courses that all flows so far may have taken, and the paths that they are joined into.
 
-use super::{History, MAX_HISTORIES, Session};
+use super::{History, MAX_HISTORIES, Session, unread};
 use crate::explore::Leaf;
 use crate::finding::{self, Evidence};
 use crate::flow::{self, Start};
@@ -56,6 +56,7 @@ impl Session<'_> {
     fn path(&self, start: &Start<'_>, leaf: &Leaf, id: String, given: Vec<String>, probability: f64) -> Path {
         let run = &leaf.run;
         let mut assumptions: Vec<Assumption> = run.env.assumptions.iter().cloned().collect();
+        assumptions.extend(unread::find(&self.world, run));
         if self.cut {
             assumptions.push(Assumption::HistoriesCut { kept: MAX_HISTORIES });
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use natpath_model::{Flow, InterfaceName, Protocol};
+use natpath_model::{Family, Flow, InterfaceName, Item, Protocol};
 
 use super::Session;
 use crate::host::LinkId;
@@ -74,6 +74,9 @@ pub enum FlowError {
     },
 }
 
+/// What is said for the interfaces of a host that nobody recorded them of.
+const NO_LINKS: &str = "none, for it has no addr.json, the output of `ip -j -d addr`";
+
 impl Session<'_> {
     /// Finds out where a flow starts.
     pub(super) fn sender(&self, flow: &Flow) -> Result<Sender, FlowError> {
@@ -124,7 +127,7 @@ impl Session<'_> {
         }
         match &ways[..] {
             [enters] => Ok(Sender::Outside { address, enters: *enters }),
-            [] => Err(FlowError::NoEntry { address, way: " and no interface leads to it".to_owned() }),
+            [] => Err(FlowError::NoEntry { address, way: self.no_way() }),
             several => {
                 let name = |(host, link): &(HostId, LinkId)| {
                     format!(
@@ -139,6 +142,19 @@ impl Session<'_> {
         }
     }
 
+    /// That no interface leads to an address, and whose interfaces and routes are not known.
+    fn no_way(&self) -> String {
+        let unknown = self.world.hosts.iter().filter_map(|host| {
+            let item =
+                [Item::Links, Item::Routes(Family::Ip4)].into_iter().find(|item| host.missing(*item))?;
+            Some(format!("{} has no {}", host.snapshot.name, item.file()))
+        });
+        match &unknown.collect::<Vec<_>>()[..] {
+            [] => " and no interface leads to it".to_owned(),
+            unknown => format!(" and no known interface leads to it ({})", unknown.join(", ")),
+        }
+    }
+
     pub(super) fn host_named(&self, name: &str) -> Result<HostId, FlowError> {
         self.world.hosts.iter().find(|host| host.snapshot.name == name).map(|host| host.id).ok_or_else(|| {
             let known: Vec<&str> = self.world.hosts.iter().map(|host| host.snapshot.name.as_str()).collect();
@@ -150,8 +166,7 @@ impl Session<'_> {
         let host = self.world.host(host);
         host.link_named(interface).ok_or_else(|| {
             let known: Vec<String> = host.snapshot.links.iter().map(|link| link.name.to_string()).collect();
-            let known =
-                if known.is_empty() { "none, for it has no addr.json".to_owned() } else { known.join(", ") };
+            let known = if host.missing(Item::Links) { NO_LINKS.to_owned() } else { known.join(", ") };
             FlowError::NoInterface { host: host.snapshot.name.clone(), interface, known }
         })
     }

@@ -15,6 +15,13 @@ pub enum Assumption {
         /// What was missing.
         item: Item,
     },
+    /// A part of a file could not be read and was left out.
+    Unread {
+        /// The host.
+        host: String,
+        /// The file and line of the first such part of the file.
+        place: String,
+    },
     /// A host that nobody recorded has this address.
     AssumedHost {
         /// The address.
@@ -114,6 +121,9 @@ impl fmt::Display for Assumption {
                     Item::Date => "the time is not known",
                 };
                 write!(f, "{host} has no {}: assumed that {stands_in}", item.file())
+            }
+            Self::Unread { host, place } => {
+                write!(f, "{host} {place} can't be read and is left out")
             }
             Self::AssumedHost { address, host, interface } => {
                 write!(

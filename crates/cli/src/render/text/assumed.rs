@@ -51,26 +51,35 @@ pub(crate) fn open(assumptions: &[Assumption]) -> Vec<Assumption> {
 
 /// Whether two assumptions are of one kind and host.
 fn belong_together(first: &Assumption, other: &Assumption) -> bool {
-    use Assumption::{AssumedHost, Missing, NthStart, Opaque, OutsideAnswers};
+    use Assumption::{AssumedHost, Missing, NthStart, Opaque, OutsideAnswers, Unread};
     match (first, other) {
         (Missing { host: a, .. }, Missing { host: b, .. })
         | (AssumedHost { host: a, .. }, AssumedHost { host: b, .. })
         | (OutsideAnswers { host: a, .. }, OutsideAnswers { host: b, .. })
+        | (Unread { host: a, .. }, Unread { host: b, .. })
         | (NthStart { host: a, .. }, NthStart { host: b, .. }) => a == b,
         (Opaque { host: a, applies: one, .. }, Opaque { host: b, applies: two, .. }) => a == b && one == two,
         _ => false,
     }
 }
 
-/// The files that one host lacks, without its name: `no sysctl and sockets: assumed that ...`.
+/// The files that one host lacks, each with what stands in for it, without the host's name.
 fn missing(group: &[&Assumption]) -> String {
     let texts: Vec<_> = group.iter().map(ToString::to_string).collect();
-    let parts = texts.iter().filter_map(|text| {
-        let (files, stands_in) = text.split_once(": assumed that ")?;
-        Some((files.split_once(" has no ")?.1, stands_in))
-    });
-    let (files, stand_ins): (Vec<_>, Vec<_>) = parts.unzip();
-    format!("no {}: assumed that {}", listed(&files), stand_ins.join("; "))
+    let parts: Vec<_> = texts
+        .iter()
+        .filter_map(|text| {
+            let (file, stands_in) = text.split_once(": assumed that ")?;
+            Some((file.split_once(" has no ")?.1, stands_in))
+        })
+        .collect();
+    match &parts[..] {
+        [(file, stands_in)] => format!("no {file}: assumed that {stands_in}"),
+        parts => {
+            let pairs = parts.iter().map(|(file, stands_in)| format!("no {file} (assumed: {stands_in})"));
+            listed(&pairs.collect::<Vec<_>>())
+        }
+    }
 }
 
 fn of_hosts(hosts: &[&str], text: String) -> String {
@@ -113,6 +122,13 @@ fn told(group: &[&Assumption]) -> String {
             });
             let interfaces = listed(&interfaces);
             format!("what lies beyond {host} {interfaces} is assumed to answer by the way it was reached")
+        }
+        Assumption::Unread { host, .. } => {
+            let places = each(&|one| match one {
+                Assumption::Unread { place, .. } => Some(place.clone()),
+                _ => None,
+            });
+            format!("{host} {} can't be read and are left out", listed(&places))
         }
         Assumption::NthStart { host, .. } => {
             let places = each(&|one| match one {
@@ -182,7 +198,8 @@ mod tests {
             missing("c", Item::Sockets),
             missing("b", Item::Sockets),
         ];
-        let begins = ["a and c have no sockets: ", "only the 64 most", "b has no sysctl and sockets: "];
+        let begins =
+            ["a and c have no sockets: ", "only the 64 most", "b has no sysctl (assumed: forwarding"];
         begin(&given, &begins);
     }
 
