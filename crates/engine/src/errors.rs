@@ -39,7 +39,11 @@ impl<O: Observer> Pass<'_, '_, O> {
             // icmp.c: errors carry precedence "internetwork control".
             error.tos = (packet.tos & 0x1e) | 0xc0;
         }
-        let is_own = local || (family == Family::Ip6 && self.host.fib.is_local(src));
+        let is_own = match family {
+            Family::Ip4 => local,
+            // icmp.c, `ipv6_chk_addr`: a route of type local is not enough.
+            Family::Ip6 => self.host.snapshot.links.iter().any(|link| fib::local_on(link, src)),
+        };
         if (kind, code) != icmp::redirect(family) {
             self.observer.step(|| Step::Answered { icmp: Some((kind, code)) });
         }

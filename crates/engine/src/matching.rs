@@ -237,7 +237,16 @@ impl<O: Observer> Pass<'_, '_, O> {
             Field::CtState => number(states(skb.tracked, entry).0.into()),
             Field::CtStatus => number(entry?.status.0.into()),
             Field::CtAddress(direction, manip) => number(net::bits(side(entry?, direction, manip).address)),
-            Field::CtPort(direction, manip) => Some(FieldValue::Port(side(entry?, direction, manip).port)),
+            Field::CtPort(direction, manip) => {
+                let tuple = entry?.tuple(direction);
+                match manip {
+                    // xt_conntrack.c, `ct_proto_port_check_v3`, reads what a tuple of ICMP has in its place.
+                    Manip::Dst if tuple.protocol.is_icmp() => {
+                        number(u128::from(tuple.icmp.0) << 8 | u128::from(tuple.icmp.1))
+                    }
+                    _ => Some(FieldValue::Port(side(entry?, direction, manip).port)),
+                }
+            }
             Field::CtProtocol => number(entry?.original.protocol.0.into()),
             Field::CtDirection => number(skb.tracked.entry()?.1 as u128),
             Field::CtExpires => number((entry?.expires.0.saturating_sub(self.env.now.0) / 1000).into()),

@@ -253,29 +253,39 @@ impl Ports<'_> {
         }
     }
 
-    /// Whether each entry is one that was seen. Drawn ports have no place in the order, so all pairs are tried.
+    /// Whether each entry is one that was seen. Drawn ports have no place in the order, so all pairs are tried,
+    /// beginning with those whose ports are known best.
     fn entries(&mut self, said: &[SeenEntry], seen: &[SeenEntry]) -> bool {
-        self.pairs(said, &mut seen.iter().collect(), &mut 0)
+        self.pairs(&mut said.iter().collect(), &mut seen.iter().collect(), &mut 0)
     }
 
-    fn pairs(&mut self, said: &[SeenEntry], left: &mut Vec<&SeenEntry>, tried: &mut usize) -> bool {
-        let Some((first, rest)) = said.split_first() else { return true };
+    fn pairs(&mut self, said: &mut Vec<&SeenEntry>, left: &mut Vec<&SeenEntry>, tried: &mut usize) -> bool {
+        let Some(next) = (0..said.len()).min_by_key(|at| self.unknown(said[*at])) else { return true };
+        let entry = said.remove(next);
         for at in 0..left.len() {
             *tried += 1;
             if *tried > MAX_PAIRS {
                 return false;
             }
             let before = self.bound.clone();
-            if self.entry(first, left[at]) {
+            if self.entry(entry, left[at]) {
                 let other = left.remove(at);
-                if self.pairs(rest, left, tried) {
+                if self.pairs(said, left, tried) {
                     return true;
                 }
                 left.insert(at, other);
             }
             self.bound = before;
         }
+        said.insert(next, entry);
         false
+    }
+
+    /// How many of an entry's ports are still unknown.
+    fn unknown(&self, entry: &SeenEntry) -> usize {
+        let ends = [&entry.original, &entry.reply].into_iter().flat_map(|tuple| [tuple.src, tuple.dst]);
+        let drawn = ends.filter_map(|end| end.port.drawn);
+        drawn.filter(|number| !self.bound.contains_key(number)).count()
     }
 
     fn entry(&mut self, said: &SeenEntry, seen: &SeenEntry) -> bool {

@@ -225,16 +225,15 @@ fn advance(stream: &mut TcpStream, flow: &Flow, notes: &mut Notes) -> bool {
         return false;
     }
     if !notes.connected {
-        match nix::sys::socket::getsockopt(stream, sockopt::SocketError) {
-            Ok(0) => {}
-            Ok(code) => {
-                notes.failed = Some(Errno::from_raw(code));
-                return true;
-            }
-            Err(_) => return false,
-        }
+        // Once it is connected an error is a soft one: the connection goes on (tcp_ipv4.c, `tcp_v4_err`).
         if stream.peer_addr().is_err() {
-            return false;
+            match nix::sys::socket::getsockopt(stream, sockopt::SocketError) {
+                Ok(0) | Err(_) => return false,
+                Ok(code) => {
+                    notes.failed = Some(Errno::from_raw(code));
+                    return true;
+                }
+            }
         }
         notes.connected = true;
         sockets::be_prompt(stream);
