@@ -229,14 +229,21 @@ fn set_port(tuple: &mut Tuple, manip: Manip, port: Port) {
 /// `find_best_ips_proto`: an address of the range by a hash of the packet's addresses, without any secret.
 fn choose_address(tuple: &mut Tuple, range: &NatRange, manip: Manip, zone: Zone) {
     let Some((low, high)) = range.addresses else { return };
-    let chosen = if low == high { low } else { hashed_address(tuple, low, high, range.persistent, zone) };
+    let chosen = if low == high { low } else { hashed_address(tuple, range, (low, high), manip, zone) };
     match manip {
         Manip::Src => tuple.src.address = chosen,
         Manip::Dst => tuple.dst.address = chosen,
     }
 }
 
-fn hashed_address(tuple: &Tuple, low: IpAddr, high: IpAddr, persistent: bool, zone: Zone) -> IpAddr {
+fn hashed_address(
+    tuple: &Tuple,
+    range: &NatRange,
+    (low, high): (IpAddr, IpAddr),
+    manip: Manip,
+    zone: Zone,
+) -> IpAddr {
+    let persistent = range.persistent;
     // The kernel hashes the words as they lie in memory, which is little-endian on all but a few machines.
     let words = |address: IpAddr| -> [u32; 4] {
         match address {
@@ -277,7 +284,11 @@ fn hashed_address(tuple: &Tuple, low: IpAddr, high: IpAddr, persistent: bool, zo
             full_range = true;
         }
         if !persistent {
-            hash ^= dst[word];
+            // A destination is written as it is chosen, so its own words are the ones that are mixed in.
+            hash ^= match manip {
+                Manip::Src => dst[word],
+                Manip::Dst => chosen[word].to_be(),
+            };
         }
     }
     match family {

@@ -14,6 +14,8 @@ pub(super) fn header(dice: &mut Dice, place: &Place<'_>, words: &mut Vec<String>
     let wanted = if place.table == Table::Nat { 55 } else { 25 };
     if dice.percent(wanted) {
         words.push(format!("{}-d {}", not(dice), place.prefix(dice)));
+    } else if place.family == Family::Ip4 && dice.percent(2) {
+        words.push(format!("{}-d 10.0.0.2/255.0.0.3", not(dice)));
     }
     if place.has_in() && dice.percent(12) {
         words.push(format!("{}-i {}", not(dice), place.interface(dice)));

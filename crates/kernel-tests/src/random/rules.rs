@@ -115,9 +115,7 @@ impl Place<'_> {
         match dice.number(0, 9) {
             0..=5 => self.address(dice),
             6..=8 => net_of(self.family, dice.number(0, self.plan.wires.len() - 1)),
-            _ if self.family == Family::Ip4 => {
-                dice.word(&["10.0.0.0/8", "10.96.0.0/16", "10.0.0.2/255.0.0.3"]).to_owned()
-            }
+            _ if self.family == Family::Ip4 => dice.word(&["10.0.0.0/8", "10.96.0.0/16"]).to_owned(),
             _ => dice.word(&["fd00::/16", "fd00:96::/32", "fd00:0:0:1::2"]).to_owned(),
         }
     }

@@ -28,7 +28,7 @@ pub const STATED_CONF: [(&str, &str); 5] = [
 ];
 
 /// What keeps a host quiet; the engine does not know these.
-const QUIET: [(&str, &str); 8] = [
+const QUIET: [(&str, &str); 9] = [
     ("net.ipv4.tcp_syn_retries", "1"),
     ("net.ipv4.tcp_synack_retries", "0"),
     // No retransmission and no loss probe.
@@ -38,6 +38,8 @@ const QUIET: [(&str, &str); 8] = [
     // No socket lingers in TIME-WAIT, so that a closed connection's port can be used again.
     ("net.ipv4.tcp_max_tw_buckets", "0"),
     ("net.netfilter.nf_conntrack_tcp_loose", "1"),
+    // One multicast report, not another at some time within the hour.
+    ("net.ipv6.mld_qrv", "1"),
     // An entry's beginning tells it from an earlier one, whose number it may have.
     ("net.netfilter.nf_conntrack_timestamp", "1"),
 ];

@@ -166,7 +166,7 @@ impl Stage<'_> {
                 if let Some(asked) = Asked::of(number, &received) {
                     notes.asked = Some(asked);
                     // Where the answer can't be sent, its absence shows.
-                    let _ = self.answer_of(&asked, wire::ANSWER);
+                    let _ = self.answer_of(&asked, &wire::data(wire::ANSWER, received.length));
                 }
             }
         }
