@@ -13,6 +13,9 @@ use crate::kernel::rules::{Counters, RulePlace};
 use crate::observe::{Observation, SeenClosing};
 use crate::scenario::{Action, Alternative, Scenario, Step};
 
+/// The most paths that are told of a difference.
+const SHOWN: usize = 6;
+
 /// What both judges say of a step that shows something.
 #[derive(Debug, Clone)]
 pub struct Compared {
@@ -55,9 +58,12 @@ impl Compared {
     pub fn told(&self) -> String {
         let mut text = format!("{}: {}\n  kernel saw:\n", self.line, self.text);
         push_lines(&mut text, &self.seen);
-        for Said { id, probability, lines, .. } in &self.said {
+        for Said { id, probability, lines, .. } in self.said.iter().take(SHOWN) {
             let _ = writeln!(text, "  engine says (path {id}, {probability:.3}):");
             push_lines(&mut text, lines);
+        }
+        if self.said.len() > SHOWN {
+            let _ = writeln!(text, "  and {} more paths", self.said.len() - SHOWN);
         }
         text
     }

@@ -293,10 +293,15 @@ fn statistic_nth(dice: &mut Dice, _: &Place<'_>) -> Option<String> {
     dice.percent(35).then(|| format!("-m statistic --mode nth {}--every {every} --packet 0", not(dice)))
 }
 
-fn statistic_random(dice: &mut Dice, _: &Place<'_>) -> Option<String> {
-    let odds = dice.word(&["0.00000000000", "1.00000000000", "0.50000000000"]);
-    (odds != "0.50000000000" || dice.percent(30))
-        .then(|| format!("-m statistic --mode random {}--probability {odds}", not(dice)))
+/// An even chance only where no packet comes twice: in a loop each turn would double the paths.
+fn statistic_random(dice: &mut Dice, place: &Place<'_>) -> Option<String> {
+    let odds = match dice.number(0, 2) {
+        0 => "0.00000000000",
+        1 => "1.00000000000",
+        _ if place.only(&[Hook::Input, Hook::Output]) && dice.percent(50) => "0.50000000000",
+        _ => return None,
+    };
+    Some(format!("-m statistic --mode random {}--probability {odds}", not(dice)))
 }
 
 /// Slow enough that no token comes back while a scenario lasts.
