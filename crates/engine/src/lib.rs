@@ -39,4 +39,4 @@ pub mod wire;
 mod world;
 mod xt;
 
-pub use session::{EntryPattern, FlowError, History, Session};
+pub use session::{EntryPattern, FlowError, History, Session, Switched};

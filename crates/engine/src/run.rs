@@ -144,6 +144,7 @@ impl<'w, 'a> Run<'w, 'a> {
             choices: choices.settled(state.settled.clone()),
             drawn: state.drawn.clone(),
             sequence: state.sequence,
+            begun: state.sequence,
             ..Env::default()
         };
         let outside = match sender {

@@ -10,7 +10,7 @@ use natpath_model::{Counter, Port, RuleRef, Snapshot};
 
 use crate::choice::Choices;
 use crate::conntrack::ConntrackTable;
-use crate::nat::Unreached;
+use crate::nat::{Stale, Unreached};
 use crate::time::Instant;
 use crate::trace::{Assumption, Drawn};
 use crate::xt::Memory;
@@ -131,9 +131,13 @@ pub(crate) struct Env {
     pub(crate) drawn: Vec<Drawn>,
     /// The number of entries confirmed so far, over all hosts.
     pub(crate) sequence: u64,
+    /// The same before the run.
+    pub(crate) begun: u64,
     pub(crate) assumptions: BTreeSet<Assumption>,
     /// The nat rules that were meant for a packet but not tried.
     pub(crate) unreached: Vec<Unreached>,
+    /// The entries from before the run that decide otherwise than the rules would.
+    pub(crate) stale: Vec<Stale>,
 }
 
 impl Env {

@@ -9,12 +9,13 @@ mod not_for_local;
 mod not_masqueraded;
 mod reply_bypasses;
 mod rp_filter;
+mod stale_conntrack;
 mod untracked;
 mod virtual_target;
 
 use std::net::IpAddr;
 
-use natpath_model::{Hook, InterfaceName, Manip, RuleRef};
+use natpath_model::{Backend, Hook, InterfaceName, Manip, RuleRef, TableFamily};
 
 use crate::flow::FlowRun;
 use crate::nat::Unreached;
@@ -27,6 +28,8 @@ pub(crate) struct Evidence<'e, 'a> {
     pub(crate) world: &'e World<'a>,
     pub(crate) sender: Sender,
     pub(crate) run: &'e FlowRun,
+    /// Whether it is a flow that begins, not more on a connection, which keeps its translation for good.
+    pub(crate) is_new: bool,
 }
 
 /// All faults of a path, in the order of the contract's table.
@@ -41,6 +44,9 @@ pub(crate) fn find(evidence: &Evidence<'_, '_>) -> Vec<Finding> {
     found.extend(localnet::find(evidence));
     found.extend(rp_filter::find(evidence));
     found.extend(nat_loop::find(evidence));
+    if evidence.is_new {
+        found.extend(stale_conntrack::find(evidence));
+    }
     found.extend(untracked::find(evidence));
     found.extend(not_for_local::find(evidence));
     found
@@ -116,14 +122,12 @@ impl<'e, 'a> Evidence<'e, 'a> {
         snapshot.text(&snapshot.ruleset.rule(rule).origin)
     }
 
-    /// The program that loads a table's rules: the one whose dump they were read from.
+    /// The program that changes a table's rules.
     fn program(&self, host: HostId, table: u32) -> String {
-        let snapshot = self.world.host(host).snapshot;
-        let table = &snapshot.ruleset.tables[table as usize];
-        let file =
-            table.chains.first().and_then(|chain| snapshot.files.get(usize::from(chain.origin.file.0)));
-        let name = file.map_or("iptables-save", |file| file.name.as_str());
-        name.strip_suffix("-save").unwrap_or("iptables").to_owned()
+        let table = &self.world.host(host).snapshot.ruleset.tables[table as usize];
+        let program = if table.family == TableFamily::Ip6 { "ip6tables" } else { "iptables" };
+        let variant = if table.backend == Backend::IptablesLegacy { "-legacy" } else { "" };
+        format!("{program}{variant}")
     }
 }
 

@@ -10,9 +10,11 @@
 
 mod address;
 mod icmp;
+mod stale;
 mod unique_tuple;
 mod what_if;
 
+pub(crate) use stale::Stale;
 pub(crate) use what_if::Unreached;
 
 use natpath_model::{Direction, Hook, Manip, Nat, NatRange, RuleRef, Status};
@@ -61,6 +63,9 @@ impl<O: Observer> Pass<'_, '_, O> {
         self.write(hook, manip, skb, id, direction, by);
         if O::WATCHES && by.is_none() && info == CtInfo::New && direction == Direction::Original {
             self.show_decided(hook, manip, &came, skb, id);
+        }
+        if O::WATCHES && manip == Manip::Dst && direction == Direction::Original {
+            self.note_stale(hook, &came, skb, id);
         }
         ChainVerdict::Accept
     }

@@ -106,7 +106,7 @@ impl<O: Observer> Pass<'_, '_, O> {
         (Some(skb.packet.header()), by_chance)
     }
 
-    fn is_left_to_chance(&self, rule: RuleRef) -> bool {
+    pub(super) fn is_left_to_chance(&self, rule: RuleRef) -> bool {
         let rule = self.host.snapshot.ruleset.rule(rule);
         rule.matches.iter().any(|condition| matches!(condition, Match::Chance { .. } | Match::Nth { .. }))
     }

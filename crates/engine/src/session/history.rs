@@ -3,7 +3,7 @@
 use super::{History, MAX_HISTORIES, Session};
 use crate::explore::Leaf;
 use crate::finding::{self, Evidence};
-use crate::flow::{self, Start};
+use crate::flow::{self, Act, Start};
 use crate::trace::{Assumption, FlowTrace, Path, PathResult};
 
 impl Session<'_> {
@@ -60,7 +60,8 @@ impl Session<'_> {
         }
         // What a server sends first on its own is no question whose answer could go astray.
         let findings = if start.act.is_by_client() {
-            finding::find(&Evidence { world: &self.world, sender: start.sender, run })
+            let is_new = !matches!(start.act, Act::More(..));
+            finding::find(&Evidence { world: &self.world, sender: start.sender, run, is_new })
         } else {
             Vec::new()
         };
