@@ -2,6 +2,7 @@
 
 mod examples;
 mod inspect;
+mod lines;
 mod snapshot;
 mod usage;
 
