@@ -53,6 +53,14 @@ Examples:
   sudo natpath trace tcp - 192.0.2.1:443
   echo 'tcp 10.0.0.5 10.0.0.9:22 ttl=3' | natpath trace --net prod --flows -
 
+Lines of a flows file: a flow as above with KEY=VALUE (also from=, in=, icmp-id=, at=MILLISECONDS, id=NAME),
+  load HOST FILE...           these dumps take the place of the host's rules
+  more ID client|server       more data on the connection of the flow with id=ID
+  close ID fin|rst|server-fin|server-rst
+  forget HOST PROTO SRC DST   deletes conntrack entries
+  wait MILLISECONDS
+docs/flows.md says more.
+
 Exit status:
   0  every path of every flow works
   1  some path does not
@@ -82,7 +90,7 @@ pub(crate) struct TraceArguments {
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
-    /// Trace the flows of a file in order over one state, one flow a line; `-` is stdin
+    /// Trace the flows of a file in order over one state, one line each; `-` is stdin
     #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "enters", "from", "icmp_id"])]
     pub(crate) flows: Option<PathBuf>,
 

@@ -44,5 +44,5 @@ pub mod wire;
 mod world;
 mod xt;
 
-pub use session::{EntryPattern, FlowError, History, Session};
+pub use session::{EntryPattern, FlowError, History, Session, Switched};
 pub use world::wires;

@@ -18,7 +18,7 @@ use crate::time::Instant;
 use crate::trace::{FlowTrace, HostId};
 use crate::world::World;
 
-pub use lines::EntryPattern;
+pub use lines::{EntryPattern, Switched};
 pub use start::FlowError;
 
 /// The most histories that are kept.

@@ -1,15 +1,19 @@
 //! `natpath trace`: reads a network and flows, has the engine trace them, prints the answer.
 
+mod lines;
+mod loads;
+
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow, bail};
-use natpath_engine::Session;
+use anyhow::{Context, Result, bail};
 use natpath_formats::flows::{FlowAction, FlowLine, parse};
 use natpath_formats::snapshot::read_network;
-use natpath_model::{Diagnostic, Flow, Network, Severity};
+use natpath_model::{Diagnostic, Network, Severity};
 
+use self::lines::Told;
+use self::loads::Load;
 use super::print;
 use super::snapshot::running_host;
 use crate::args::TraceArguments;
@@ -24,9 +28,15 @@ pub(crate) fn run(arguments: &TraceArguments) -> Result<ExitCode> {
     anstream::ColorChoice::write_global(arguments.color.into());
     let lines = read_flows(arguments.flows.as_deref(), &arguments.flow_words())?;
     let network = read_snapshot(arguments)?;
-    let traces = trace_all(&network, lines, arguments.flows.as_deref())?;
-    show(&network, &traces, arguments)?;
-    Ok(if traces.iter().all(Traced::works) { ExitCode::SUCCESS } else { ExitCode::from(FAILS) })
+    let lines: Vec<_> = lines.into_iter().map(|line| in_full(line, &network)).collect();
+    let file = arguments.flows.as_deref();
+    let loads = loads::read(&network, &lines, arguments)?;
+    for Load { files, loaded } in loads.values() {
+        report(&loaded.host.diagnostics, files, arguments.verbose);
+    }
+    let told = lines::play(&network, lines, &loads, file)?;
+    show(&network, &told, arguments)?;
+    Ok(if told.traces.iter().all(Traced::works) { ExitCode::SUCCESS } else { ExitCode::from(FAILS) })
 }
 
 /// Reads the recorded network, or records the running host and reads that.
@@ -35,13 +45,20 @@ fn read_snapshot(arguments: &TraceArguments) -> Result<Network> {
         Some(dir) => read_network(dir)?,
         None => read_network(running_host()?.path())?,
     };
-    report(&network, arguments.verbose);
+    report_network(&network, arguments.verbose);
     Ok(network)
 }
 
+/// Says on stderr what of a network could not be read, and how much is not modelled.
+pub(super) fn report_network(network: &Network, verbose: bool) {
+    let all = network.hosts.iter().flat_map(|host| &host.diagnostics).chain(&network.diagnostics);
+    report(all, "the snapshot", verbose);
+}
+
 /// Says on stderr what could not be read, and how much is not modelled.
-pub(super) fn report(network: &Network, verbose: bool) {
-    let all = || network.hosts.iter().flat_map(|host| &host.diagnostics).chain(&network.diagnostics);
+fn report<'a>(found: impl IntoIterator<Item = &'a Diagnostic>, what: &str, verbose: bool) {
+    let found: Vec<&Diagnostic> = found.into_iter().collect();
+    let all = || found.iter();
     for diagnostic in all().filter(|diagnostic| verbose || diagnostic.severity == Severity::Error) {
         anstream::eprintln!("{diagnostic}");
     }
@@ -57,7 +74,7 @@ pub(super) fn report(network: &Network, verbose: bool) {
         .collect();
     if !parts.is_empty() {
         let hint = if verbose { "" } else { " (-v lists them)" };
-        anstream::eprintln!("natpath: the snapshot has {}{hint}", parts.join(" and "));
+        anstream::eprintln!("natpath: {what} has {}{hint}", parts.join(" and "));
     }
 }
 
@@ -91,46 +108,26 @@ fn message(diagnostic: &Diagnostic) -> String {
     }
 }
 
-/// Traces flow after flow over one state.
-fn trace_all(network: &Network, lines: Vec<FlowLine>, file: Option<&Path>) -> Result<Vec<Traced>> {
-    let mut session = Session::new(network);
-    let mut traces = Vec::with_capacity(lines.len());
-    for FlowLine { line, text, action } in lines {
-        let place = || file.map_or(String::new(), |file| format!("{}:{line}: ", name_of(file)));
-        let flow = match action {
-            FlowAction::Flow(flow) => in_full(flow, network),
-            FlowAction::Wait(milliseconds) => {
-                session.wait(milliseconds);
-                continue;
-            }
-            FlowAction::Load { .. }
-            | FlowAction::Forget { .. }
-            | FlowAction::More { .. }
-            | FlowAction::Close { .. } => {
-                let word = text.split_whitespace().next().unwrap_or_default();
-                bail!("{}`{word}` lines are not there yet\n  help: flows and `wait` can be traced", place());
-            }
-        };
-        let trace = session.trace(&flow).map_err(|error| anyhow!("{}{error}", place()))?;
-        traces.push(Traced { flow, text, trace });
+/// Writes out the names of hosts in a line.
+pub(super) fn in_full(mut line: FlowLine, network: &Network) -> FlowLine {
+    match &mut line.action {
+        FlowAction::Flow(flow) => {
+            let enters = flow.enters.as_mut().map(|(host, _)| host);
+            flow.from.iter_mut().chain(enters).for_each(|name| write_out(name, network));
+        }
+        FlowAction::Load { host, .. } | FlowAction::Forget { host, .. } => write_out(host, network),
+        FlowAction::More { .. } | FlowAction::Close { .. } | FlowAction::Wait(_) => {}
     }
-    if traces.is_empty() {
-        bail!("there is no flow to trace");
-    }
-    Ok(traces)
+    line
 }
 
-/// Writes out the names of hosts: a namespace `HOST/ns/NAME` may be called `NAME` where no other host is.
-pub(super) fn in_full(mut flow: Flow, network: &Network) -> Flow {
-    let enters = flow.enters.as_mut().map(|(host, _)| host);
-    for name in flow.from.as_mut().into_iter().chain(enters) {
-        let ending = format!("/ns/{name}");
-        let mut others = network.hosts.iter().filter(|host| host.name.ends_with(&ending));
-        if let (None, Some(only), None) = (network.host(name), others.next(), others.next()) {
-            name.clone_from(&only.name);
-        }
+/// Writes out a host's name: a namespace `HOST/ns/NAME` may be called `NAME` where no other host is.
+fn write_out(name: &mut String, network: &Network) {
+    let ending = format!("/ns/{name}");
+    let mut others = network.hosts.iter().filter(|host| host.name.ends_with(&ending));
+    if let (None, Some(only), None) = (network.host(name), others.next(), others.next()) {
+        name.clone_from(&only.name);
     }
-    flow
 }
 
 /// A file of flows as messages name it.
@@ -138,13 +135,13 @@ fn name_of(file: &Path) -> String {
     if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() }
 }
 
-fn show(network: &Network, traces: &[Traced], arguments: &TraceArguments) -> Result<()> {
+fn show(network: &Network, told: &Told<'_>, arguments: &TraceArguments) -> Result<()> {
     let mut bytes = Vec::new();
     if arguments.json {
-        json::write(&mut bytes, network, traces, arguments.verbose)?;
+        json::write(&mut bytes, network, &told.traces, arguments.verbose)?;
     } else {
         let layout = text::Layout { verbose: arguments.verbose, width: width() };
-        bytes = text::render(network, traces, layout).into_bytes();
+        bytes = text::render(network, &told.traces, &told.last, layout).into_bytes();
     }
     print(&bytes)
 }

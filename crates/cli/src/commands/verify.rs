@@ -6,15 +6,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use natpath_formats::flows::{FlowAction, FlowLine};
+use natpath_formats::flows::FlowAction;
 use natpath_formats::snapshot::read_network;
-use natpath_model::Network;
 use natpath_verify::compare::{Compared, Said};
 use natpath_verify::scenario::Action;
 use natpath_verify::{Report, directory, kernel, verify};
 
 use super::print;
-use super::trace::{in_full, read_flows, report};
+use super::trace::{in_full, read_flows, report_network};
 use crate::args::VerifyArguments;
 use crate::render::text::style;
 
@@ -27,10 +26,10 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     let file = flows_file(arguments)?;
     let lines = read_flows(file.as_deref(), &words)?;
     let network = read_network(&arguments.net)?;
-    report(&network, false);
+    report_network(&network, false);
     let near = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
     let file = file.map_or("the flow".to_owned(), |file| file.display().to_string());
-    let lines = lines.into_iter().map(|line| with_full_names(line, &network)).collect();
+    let lines = lines.into_iter().map(|line| in_full(line, &network)).collect();
     let scenario = directory::scenario(network, &file, &near, lines)?;
     if !scenario.steps.iter().any(|step| matches!(step.action, Action::Flow(FlowAction::Flow(_)))) {
         bail!("there is no flow to send");
@@ -56,14 +55,6 @@ fn flows_file(arguments: &VerifyArguments) -> Result<Option<PathBuf>> {
         "{} has no file `flows`\n  help: give --flows FILE, or a flow: PROTO SRC DST",
         arguments.net.display()
     )
-}
-
-fn with_full_names(line: FlowLine, network: &Network) -> FlowLine {
-    let action = match line.action {
-        FlowAction::Flow(flow) => FlowAction::Flow(in_full(flow, network)),
-        other => other,
-    };
-    FlowLine { action, ..line }
 }
 
 /// Says once a second how far it is.

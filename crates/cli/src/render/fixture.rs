@@ -149,7 +149,7 @@ pub(crate) fn hint() -> Hint {
 }
 
 /// Two DNATs on one host, of which the second never runs.
-pub(crate) fn double_dnat() -> Traced {
+pub(crate) fn double_dnat() -> Traced<'static> {
     let sent = header(Protocol::TCP, "198.51.100.2:40000", "198.51.100.1:80");
     let there = header(Protocol::TCP, "198.51.100.2:40000", "10.96.0.10:80");
     let mut path = path(end(Outcome::Left, there));
@@ -178,7 +178,8 @@ pub(crate) fn double_dnat() -> Traced {
     }];
     let flow = Flow::new(Protocol::TCP, Some(address("198.51.100.2")), None, address("198.51.100.1"), 80);
     let text = "tcp 198.51.100.2 198.51.100.1:80".into();
-    Traced { flow, text, trace: FlowTrace { sent, paths: vec![path] } }
+    let trace = FlowTrace { sent, paths: vec![path] };
+    Traced { flow, more: None, text, trace, loaded: Vec::new(), before: Vec::new() }
 }
 
 fn double_dnat_steps(sent: Header, there: Header) -> Vec<Step> {

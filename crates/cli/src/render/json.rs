@@ -15,6 +15,7 @@ mod tests;
 use std::io;
 
 use natpath_engine::trace::{Broken, End, Entry, Finding, Hint, Hop, HostId, Path, Place, Reply};
+use natpath_model::flow::Side;
 use natpath_model::{Network, RuleRef, Status, ZoneDirection};
 use serde::Serialize;
 
@@ -28,7 +29,7 @@ const SCHEMA: &str = "natpath.trace/1";
 pub(crate) fn write(
     out: &mut impl io::Write,
     network: &Network,
-    traces: &[Traced],
+    traces: &[Traced<'_>],
     verbose: bool,
 ) -> io::Result<()> {
     let flows = traces.iter().map(|traced| FlowJson::new(network, traced, verbose)).collect();
@@ -45,15 +46,26 @@ struct Document {
 #[derive(Serialize)]
 struct FlowJson {
     flow: Option<TupleJson>,
+    /// The flow's name, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// Who sends more data on the connection of the flow of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<&'static str>,
     paths: Vec<PathJson>,
 }
 
 impl FlowJson {
-    fn new(network: &Network, traced: &Traced, verbose: bool) -> Self {
-        let view = |path| View { network, flow: &traced.flow, path, earlier: &[] };
+    fn new(network: &Network, traced: &Traced<'_>, verbose: bool) -> Self {
+        let view = |path| View::new(network, traced, path, &[]);
         let views: Vec<_> = traced.trace.paths.iter().map(view).collect();
         Self {
             flow: views.first().map(|view| TupleJson::new(view, traced.trace.sent)),
+            id: traced.flow.id.clone(),
+            more: traced.more.map(|side| match side {
+                Side::Client => "client",
+                Side::Server => "server",
+            }),
             paths: views.iter().map(|view| PathJson::new(view, verbose)).collect(),
         }
     }

@@ -24,7 +24,7 @@ mod taken;
 #[cfg(test)]
 mod tests;
 mod verdict;
-mod words;
+pub(crate) mod words;
 mod wrap;
 
 use std::fmt::Write;
@@ -38,7 +38,7 @@ use self::phase::Depth;
 use self::style::{bad, bold, dim, good, note};
 use self::verdict::{Fix, Tone, Verdict, leaves_for_nobody, verdict};
 use self::wrap::wrapped;
-use crate::render::view::{Traced, View};
+use crate::render::view::{Between, Traced, View};
 
 /// The column at which the label of a phase begins.
 const INDENT: usize = 5;
@@ -57,17 +57,22 @@ pub(crate) struct Layout {
     pub(crate) width: Option<usize>,
 }
 
-/// All flows as text, with colours.
-pub(crate) fn render(network: &Network, traces: &[Traced], layout: Layout) -> String {
+/// All flows as text, with colours, and what happened between them and after the last.
+pub(crate) fn render(network: &Network, traces: &[Traced<'_>], last: &[Between], layout: Layout) -> String {
     let mut out = String::new();
     for (index, traced) in traces.iter().enumerate() {
         if index > 0 {
             out += "\n";
         }
+        between(&mut out, &traced.before, layout.width);
         let number = (traces.len() > 1).then_some(index + 1);
-        let Traced { flow: asked, trace, .. } = traced;
-        let view = |path| View { network, flow: asked, path, earlier: &traces[..index] };
-        flow(&mut out, &trace.paths.iter().map(view).collect::<Vec<_>>(), traced, number, layout);
+        let view = |path| View::new(network, traced, path, &traces[..index]);
+        flow(&mut out, &traced.trace.paths.iter().map(view).collect::<Vec<_>>(), traced, number, layout);
+    }
+    if !last.is_empty() {
+        out += "\n";
+        between(&mut out, last, layout.width);
+        out.truncate(out.trim_end_matches('\n').len() + 1);
     }
     if traces.len() > 1 {
         let works = traces.iter().filter(|traced| traced.works());
@@ -77,12 +82,27 @@ pub(crate) fn render(network: &Network, traces: &[Traced], layout: Layout) -> St
     out
 }
 
-fn flow(out: &mut String, views: &[View<'_>], traced: &Traced, number: Option<usize>, layout: Layout) {
+/// Lines between flows, each with what came of it, and an empty line after the last.
+fn between(out: &mut String, lines: &[Between], width: Option<usize>) {
+    for Between { text, remarks } in lines {
+        _ = writeln!(out, "{}", bold(text));
+        for remark in remarks {
+            _ = writeln!(out, "{:INDENT$}{}", "", wrapped(remark, INDENT, width));
+        }
+    }
+    if !lines.is_empty() {
+        *out += "\n";
+    }
+}
+
+fn flow(out: &mut String, views: &[View<'_>], traced: &Traced<'_>, number: Option<usize>, layout: Layout) {
     let Traced { text, trace, .. } = traced;
     let Some(first) = views.first() else { return };
-    let title = match number {
-        Some(number) => format!("flow {number}   {}", first.header(trace.sent)),
-        None => first.header(trace.sent),
+    let header = first.header(trace.sent);
+    let title = match (number, traced.more) {
+        (Some(number), None) => format!("flow {number}   {header}"),
+        (Some(number), Some(_)) => format!("flow {number}   {text}: {header}"),
+        (None, _) => header,
     };
     let options: Vec<_> = text.split_whitespace().skip(3).collect();
     let options = if options.is_empty() { String::new() } else { dim(&format!("   {}", options.join(" "))) };

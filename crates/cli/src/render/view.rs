@@ -1,21 +1,37 @@
 //! A path seen together with its network: what the engine numbers (hosts, rules, draws) gets its name here.
 
 use natpath_engine::trace::{Drawn, FlowTrace, Header, HostId, Path, Place};
+use natpath_model::flow::Side;
 use natpath_model::{Chain, ChainKind, Flow, Network, Port, RuleRef, Snapshot, Table};
 use natpath_provenance::Provenance;
 
-/// A flow that was traced.
+/// A flow that was traced, or more data on its connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Traced {
+pub(crate) struct Traced<'a> {
     /// What was asked.
     pub(crate) flow: Flow,
+    /// Who sends more data on its connection; `None` for the flow itself.
+    pub(crate) more: Option<Side>,
     /// The words it was asked in.
     pub(crate) text: String,
     /// What the engine says.
     pub(crate) trace: FlowTrace,
+    /// The hosts whose rules or sets were loaded by then, each load later than those before it.
+    pub(crate) loaded: Vec<&'a Snapshot>,
+    /// What happened since the flow before.
+    pub(crate) before: Vec<Between>,
 }
 
-impl Traced {
+/// A line between flows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Between {
+    /// As it was written.
+    pub(crate) text: String,
+    /// What came of it, each a line.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Traced<'_> {
     /// Whether every path works.
     pub(crate) fn works(&self) -> bool {
         let paths = &self.trace.paths;
@@ -30,10 +46,14 @@ pub(crate) struct View<'a> {
     pub(crate) network: &'a Network,
     /// The flow that was asked for.
     pub(crate) flow: &'a Flow,
+    /// Who sends more data on its connection.
+    pub(crate) more: Option<Side>,
     /// The path.
     pub(crate) path: &'a Path,
+    /// The hosts that have other rules than when they were recorded.
+    loaded: &'a [&'a Snapshot],
     /// The flows that were traced before, over the same state.
-    pub(crate) earlier: &'a [Traced],
+    pub(crate) earlier: &'a [Traced<'a>],
 }
 
 /// A rule with its surroundings.
@@ -60,9 +80,22 @@ pub(crate) struct RuleView<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The host of this number.
+    /// A path of a flow.
+    pub(crate) fn new(
+        network: &'a Network,
+        traced: &'a Traced<'a>,
+        path: &'a Path,
+        earlier: &'a [Traced<'a>],
+    ) -> Self {
+        let Traced { flow, more, loaded, .. } = traced;
+        Self { network, flow, more: *more, path, loaded, earlier }
+    }
+
+    /// The host of this number, as it was when the flow was sent.
     pub(crate) fn host(&self, host: HostId) -> Option<&'a Snapshot> {
-        self.network.hosts.get(host.0 as usize)
+        let recorded = self.network.hosts.get(host.0 as usize)?;
+        let loaded = self.loaded.iter().rev().find(|loaded| loaded.name == recorded.name);
+        Some(loaded.copied().unwrap_or(recorded))
     }
 
     /// The name of the host of this number.
@@ -179,16 +212,16 @@ mod tests {
 
     #[test]
     fn only_a_port_that_nobody_gave_is_a_star() {
-        let (network, mut traced) = (network(), double_dnat());
+        let (network, traced) = (network(), double_dnat());
         let sent = traced.trace.sent;
         let check = |flow: &Flow, expected: &str| {
-            let view = View { network: &network, flow, path: &traced.trace.paths[0], earlier: &[] };
+            let traced = Traced { flow: flow.clone(), ..traced.clone() };
+            let view = View::new(&network, &traced, &traced.trace.paths[0], &[]);
             assert_eq!(view.header(sent), format!("tcp {expected} → 198.51.100.1:80"));
         };
         check(&traced.flow, "198.51.100.2:*");
-        traced.flow.dst_port = Flow::EPHEMERAL;
-        check(&traced.flow, "198.51.100.2:40000");
-        traced.flow = Flow { dst_port: 80, src_port: Some(40000), ..traced.flow.clone() };
-        check(&traced.flow, "198.51.100.2:40000");
+        let odd = Flow { dst_port: Flow::EPHEMERAL, ..traced.flow.clone() };
+        check(&odd, "198.51.100.2:40000");
+        check(&Flow { src_port: Some(40000), ..traced.flow.clone() }, "198.51.100.2:40000");
     }
 }

@@ -3,6 +3,7 @@
 mod examples;
 mod half;
 mod inspect;
+mod lines;
 mod snapshot;
 mod usage;
 

@@ -48,12 +48,6 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
-fn lines_that_cannot_be_run_yet_are_refused_by_place() {
-    let line = "forget router tcp 198.51.100.2 198.51.100.1:80\n";
-    refuses(&format!("{NET} --flows -"), line, "stdin:1: `forget` lines are not there yet");
-}
-
-#[test]
 fn time_may_pass_between_flows() {
     let ran = natpath_with_stdin(&format!("{NET} --flows -"), &format!("{FLOW}\nwait 1000\n{FLOW}\n"));
     assert_eq!(ran.status, 1, "{ran:?}");

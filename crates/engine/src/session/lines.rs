@@ -22,6 +22,15 @@ pub struct EntryPattern {
     pub dst: (IpAddr, Option<u16>),
 }
 
+/// The families for which loading rules has switched connection tracking on or off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Switched {
+    /// A rule needs it that is there since.
+    pub on: Vec<Family>,
+    /// No rule needs it any more.
+    pub off: Vec<Family>,
+}
+
 impl EntryPattern {
     /// Whether an entry's original tuple is one of these. A port that was drawn by chance is nobody's in
     /// particular.
@@ -42,24 +51,26 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// If there is no such host.
-    pub fn load(&mut self, snapshot: &'a Snapshot) -> Result<(), FlowError> {
+    pub fn load(&mut self, snapshot: &'a Snapshot) -> Result<Switched, FlowError> {
         let id = self.host_named(&snapshot.name)?;
         let before = self.world.host(id);
         let old = before.snapshot;
         let was_on = Family::ALL.map(|family| before.tracks(family));
         self.world.load(id, snapshot);
         let after = self.world.host(id);
-        let switched_on = Family::ALL.map(|family| after.tracks(family) && !was_on[family as usize]);
+        let of = |on: bool| {
+            let changed = |family: &Family| after.tracks(*family) == on && was_on[*family as usize] != on;
+            Family::ALL.into_iter().filter(changed).collect()
+        };
+        let switched = Switched { on: of(true), off: of(false) };
         for History { state, .. } in &mut self.histories {
             let now = state.now;
             let host = &mut state.hosts[id.0 as usize];
             host.load(old, snapshot);
             host.load_sets(old, snapshot, now);
-            for family in Family::ALL.into_iter().filter(|family| switched_on[*family as usize]) {
-                host.conntrack.resume(family);
-            }
+            switched.on.iter().for_each(|family| host.conntrack.resume(*family));
         }
-        Ok(())
+        Ok(switched)
     }
 
     /// Replaces the sets of the host of this name, and leaves the rules as they are.

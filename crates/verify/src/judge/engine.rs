@@ -91,7 +91,7 @@ fn act<'a>(session: &mut Session<'a>, loaded: Option<&'a Loaded>, action: &Actio
         FlowAction::Wait(time) => session.wait(*time),
         FlowAction::Load { .. } => {
             let Loaded { host, has_rules } = loaded.context("the rules to load were not read")?;
-            if *has_rules { session.load(host)? } else { session.load_sets(host)? }
+            if *has_rules { session.load(host).map(drop)? } else { session.load_sets(host)? }
         }
         FlowAction::Forget { host, protocol, src, dst } => {
             session.forget(host, &EntryPattern { protocol: *protocol, src: *src, dst: *dst })?;

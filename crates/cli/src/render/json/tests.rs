@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::render::fixture::{self, address, double_dnat, header, network, rule};
 
-fn document(traced: Traced) -> Value {
+fn document(traced: Traced<'_>) -> Value {
     let mut bytes = Vec::new();
     write(&mut bytes, &network(), &[traced], false).expect("memory takes it");
     serde_json::from_slice(&bytes).expect("what was written is JSON")

@@ -80,8 +80,15 @@ fn screen(page: &Path) -> String {
         let Action::Flow(FlowAction::Flow(flow)) = &step.action else { continue };
         let trace = session.trace(flow).unwrap_or_else(|error| panic!("{name}:{}: {error}", step.line));
         let text = step.text.strip_prefix("flow ").unwrap_or(&step.text).to_owned();
-        traces.push(Traced { flow: flow.clone(), text, trace });
+        traces.push(Traced {
+            flow: flow.clone(),
+            more: None,
+            text,
+            trace,
+            loaded: Vec::new(),
+            before: Vec::new(),
+        });
     }
     let layout = Layout { verbose: false, width: Some(100) };
-    anstream::adapter::strip_str(&render(&scenario.network, &traces, layout)).to_string()
+    anstream::adapter::strip_str(&render(&scenario.network, &traces, &[], layout)).to_string()
 }

@@ -18,7 +18,7 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn a_double_dnat_is_told_on_one_screen() {
-    let text = plain(&render(&network(), &[double_dnat()], WIDE));
+    let text = plain(&render(&network(), &[double_dnat()], &[], WIDE));
     let expected = "\
 tcp 198.51.100.2:* → 198.51.100.1:80
 router  in eth0, out eth1
@@ -39,7 +39,7 @@ FIX      let the first rule name the last destination
 
 #[test]
 fn colours_are_there_to_be_taken_out() {
-    let text = render(&network(), &[double_dnat()], WIDE);
+    let text = render(&network(), &[double_dnat()], &[], WIDE);
     assert!(text.contains('\u{1b}') && !plain(&text).contains('\u{1b}'));
 }
 
@@ -53,7 +53,7 @@ fn several_paths_begin_with_a_table() {
     second.probability = 0.25;
     traced.trace.paths[0].probability = 0.75;
     traced.trace.paths.push(second);
-    let text = plain(&render(&network(), &[traced], WIDE));
+    let text = plain(&render(&network(), &[traced], &[], WIDE));
     let table = "\
   1.1    75 %  fails  left at router eth1, 10.96.0.10:80
   1.2    25 %  fails  left at router eth1, 10.96.0.10:80
@@ -68,7 +68,7 @@ fn tells(steps: Vec<Step>, depth: Depth, expected: &str) {
     let path = &traced.trace.paths[0];
     let hop = Hop { steps, ..path.hops[0].clone() };
     let mut text = String::new();
-    let view = View { network: &network, flow: &traced.flow, path, earlier: &[] };
+    let view = View::new(&network, &traced, path, &[]);
     let section = Section::new(&view, String::new(), std::slice::from_ref(&hop), depth);
     write_sections(&mut text, &view, &[section], Some(100));
     let text = plain(&text);
@@ -257,7 +257,8 @@ fn chance_is_told_where_it_chose() {
         of(rule(1), Effect::Jump(ChainId(1))),
         of(WEB_RULE, Effect::Accept),
     ];
-    let text = |verbose| plain(&render(&network, &[traced.clone()], Layout { verbose, width: Some(100) }));
+    let text =
+        |verbose| plain(&render(&network, &[traced.clone()], &[], Layout { verbose, width: Some(100) }));
     assert!(
         text(false).contains("by WEB #1\n                         by chance, 12.5 %\n"),
         "{}",
@@ -284,6 +285,6 @@ fn a_source_that_nobody_chose_is_a_dash() {
     let mut traced = double_dnat();
     traced.flow.src = None;
     traced.trace.sent = header(Protocol::TCP, "0.0.0.0:40000", "198.51.100.1:80");
-    let text = plain(&render(&network(), &[traced], WIDE));
+    let text = plain(&render(&network(), &[traced], &[], WIDE));
     assert!(text.starts_with("tcp - → 198.51.100.1:80\n"), "{text}");
 }

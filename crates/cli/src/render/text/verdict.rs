@@ -2,6 +2,7 @@
 
 mod because;
 mod cause;
+mod more;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -56,7 +57,11 @@ pub(crate) fn verdict(view: &View<'_>) -> Verdict {
         (false, true) => Tone::Undecided,
         (false, false) => Tone::Fails,
     };
-    let text = if result.works { works(view) } else { fails(view) };
+    let text = match (view.more, result.works) {
+        (Some(side), works) if !doubtful(result) => more::text(view, side, works),
+        (_, true) => works(view),
+        (_, false) => fails(view),
+    };
     Verdict { tone, text, because: because::because(view), fix: because::fix(view) }
 }
 

@@ -36,7 +36,7 @@ fn answer(outcome: Outcome, why: Option<Why>) -> Reply {
 fn says(path: &Path, tone: Tone, expected: &str) {
     let traced = double_dnat();
     let network = network();
-    let found = verdict(&View { network: &network, flow: &traced.flow, path, earlier: &[] });
+    let found = verdict(&View::new(&network, &traced, path, &[]));
     assert_eq!((found.text.as_str(), found.tone), (expected, tone));
 }
 
@@ -217,7 +217,7 @@ fn because_and_fix_come_from_findings_or_from_the_rule_that_decided() {
     let traced = double_dnat();
     let mut path = fixture::path(end(Protocol::TCP, Outcome::Dropped, Some(Why::Rule)));
     path.result.end.rule = Some((ROUTER, rule(1)));
-    let judge = |path: &Path| verdict(&View { network: &network, flow: &traced.flow, path, earlier: &[] });
+    let judge = |path: &Path| verdict(&View::new(&network, &traced, path, &[]));
     let found = judge(&path);
     assert!(found.because[0].starts_with("router iptables-save:4: -A PREROUTING -d 10.96.0.10/32"));
     assert!(found.fix.is_empty());
