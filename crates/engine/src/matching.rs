@@ -232,7 +232,7 @@ impl<O: Observer> Pass<'_, '_, O> {
                     AddressTypeBy::OutInterface => skb.out_link,
                 };
                 let interface = link.map(|link| self.host.link(link).name);
-                number(self.host.fib.address_type(address, interface) as u128)
+                number(self.host.fib.address_type_for_rules(address, interface) as u128)
             }
             Field::CtState => number(states(skb.tracked, entry).0.into()),
             Field::CtStatus => number(entry?.status.0.into()),

@@ -10,7 +10,7 @@ pub(crate) use input::{InputError, InputRoute};
 pub(crate) use output::{OutputError, OutputKey, OutputRoute};
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use natpath_model::value::Value;
 use natpath_model::{
@@ -252,6 +252,31 @@ impl<'a> Fib<'a> {
             }
             _ => RouteType::Unicast,
         }
+    }
+
+    /// The kind of address a rule is told. To IPv6 an address without a route is unreachable, where IPv4 looks at
+    /// table local only (xt_addrtype.c, `match_lookup_rt6`; nft_fib_ipv6.c, `__nft_fib6_eval_type`).
+    pub(crate) fn address_type_for_rules(
+        &self,
+        address: IpAddr,
+        interface: Option<InterfaceName>,
+    ) -> RouteType {
+        let kind = self.address_type(address, interface);
+        if kind != RouteType::Unicast || address.is_ipv4() {
+            return kind;
+        }
+        let key = FlowKey {
+            dst: address,
+            src: Ipv6Addr::UNSPECIFIED.into(),
+            in_interface: InterfaceName::LO,
+            out_interface: interface,
+            mark: 0,
+            tos: 0,
+            protocol: Protocol(0),
+            ports: None,
+            uid: None,
+        };
+        if self.lookup(&key).is_ok() { kind } else { RouteType::Unreachable }
     }
 
     /// Whether the host takes packets for this address.
