@@ -7,7 +7,7 @@ use natpath_model::{
     Direction, Family, IntervalSet, Manip, NatRange, Port, PortRange, Protocol, Status, Tuple, Zone, net,
 };
 
-use crate::conntrack::{EntryId, TcpState};
+use crate::conntrack::{ConntrackEntry, EntryId, TcpState};
 use crate::jhash::jhash2;
 use crate::pass::{Observer, Pass};
 
@@ -107,7 +107,13 @@ impl<O: Observer> Pass<'_, '_, O> {
             .filter(|other| other.zone_of(Direction::Original) == zone && now < other.expires)
             .filter(|other| other.status.has(Status::CONFIRMED))
             .filter_map(|other| other.reply.invert())
-            .map(|mapped| Tuple { src: mapped.src, ..*current })
+            .map(|mapped| {
+                let mut again = *current;
+                again.src.address = mapped.src.address;
+                // The identifier of an echo stands on both sides.
+                set_port(&mut again, Manip::Src, mapped.src.port);
+                again
+            })
             .collect();
         candidates.into_iter().find(|tuple| self.in_range(tuple, range))
     }
@@ -144,13 +150,40 @@ impl<O: Observer> Pass<'_, '_, O> {
         if by_chance {
             // 3) Chance: any free port of the range, or, if none is free, the last one tried.
             let free = |pass: &Self, port: u16| !pass.used(id, &tried(port));
-            let any_free = size > MAX_ATTEMPTS || (0..size).any(|offset| free(self, at(offset)));
-            let port = if any_free { self.env.draw(low, high) } else { Port::new(low) };
+            let free_ports = || (0..size).filter(|offset| free(self, at(*offset))).count();
+            let held = match size {
+                0..=MAX_ATTEMPTS => self.drawn_from(id, tuple, (low, high), manip),
+                _ => Vec::new(),
+            };
+            let any_free = size > MAX_ATTEMPTS || free_ports() > held.len();
+            // Where none is free, whichever comes last is held by another.
+            let last = || held.first().copied().unwrap_or(Port::new(low));
+            let port = if any_free { self.env.draw(low, high) } else { last() };
             set_port(tuple, manip, port);
             return;
         }
         let start = u32::from(shifted.unwrap_or(0));
         self.search(id, tuple, manip, (0..size.min(MAX_ATTEMPTS)).map(|offset| at(start + offset)));
+    }
+
+    /// The ports that were drawn from a range and are held by other connections: no two are the same.
+    fn drawn_from(&self, id: EntryId, tuple: &Tuple, (low, high): (u16, u16), manip: Manip) -> Vec<Port> {
+        let table = &self.state.conntrack;
+        let zone = table.entry(id).zone_of(Direction::Reply);
+        let lives =
+            |entry: &ConntrackEntry| self.env.now < entry.expires && entry.zone_of(Direction::Reply) == zone;
+        let is_within = |port: Port| {
+            let drawn = port.drawn.and_then(|number| self.env.drawn.get(usize::from(number.get()) - 1));
+            drawn.is_some_and(|drawn| low <= drawn.low && drawn.high <= high)
+        };
+        let held = |entry: &ConntrackEntry| {
+            let port = port_of(&entry.reply.invert()?, manip);
+            let mut wanted = *tuple;
+            set_port(&mut wanted, manip, port);
+            (is_within(port) && wanted.invert()? == entry.reply).then_some(port)
+        };
+        let others = table.confirmed().filter(|(other, entry)| *other != id && lives(entry));
+        others.filter_map(|(_, entry)| held(entry)).collect()
     }
 
     /// Takes the first of some ports that is free, or whose holder gives way; if there is none, the last.
