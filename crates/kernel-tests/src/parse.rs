@@ -4,6 +4,8 @@ mod dump;
 mod host;
 mod route;
 
+pub(crate) use host::is_of_rules;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;

@@ -306,7 +306,7 @@ impl Draft {
 }
 
 /// Whether a line may be one of a dump of iptables.
-pub(super) fn is_of_rules(text: &str) -> bool {
+pub(crate) fn is_of_rules(text: &str) -> bool {
     text.is_empty() || text == "COMMIT" || text.starts_with(['*', ':', '-', '[', '#'])
 }
 
