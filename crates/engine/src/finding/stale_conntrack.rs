@@ -1,7 +1,7 @@
 //! `stale-conntrack`: a live entry still translates to what no rule says any more. A translation is decided
 //! by a connection's first packet (nf_nat_core.c, `nf_nat_inet_fn`), and each packet lets the entry live on.
 
-use natpath_model::{Endpoint, Tuple};
+use natpath_model::{Endpoint, Protocol, Tuple};
 
 use super::Evidence;
 use crate::nat::Older;
@@ -26,8 +26,7 @@ fn finding(evidence: &Evidence<'_, '_>, older: &Older) -> Finding {
         }
         None => "and no rule says so any more".to_owned(),
     };
-    let life =
-        older.left.map_or(String::new(), |left| format!("; each packet lets it live another {}", time(left)));
+    let life = older.left.map_or(String::new(), |left| life(original.protocol, left));
     Finding {
         code: "stale-conntrack",
         host: *host,
@@ -35,6 +34,15 @@ fn finding(evidence: &Evidence<'_, '_>, older: &Older) -> Finding {
         help: "delete the entry, so that the next packet asks the rules".to_owned(),
         rules: older.instead.iter().map(|would| would.rule).collect(),
         fix: Some(delete(older)),
+    }
+}
+
+/// How long the entry lives. A SYN that meets one does not renew it (nf_conntrack_proto_tcp.c, a retransmitted or
+/// ignored SYN), its answer does.
+fn life(protocol: Protocol, left: u64) -> String {
+    match protocol {
+        Protocol::TCP => format!("; it ends in {} if nobody answers", time(left)),
+        _ => format!("; each packet lets it live another {}", time(left)),
     }
 }
 
