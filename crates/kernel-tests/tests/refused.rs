@@ -11,8 +11,9 @@ const CASES: &str = include_str!("data/refused.txt");
 
 const BACKENDS: [(Backend, &str); 2] = [(Backend::Iptables, "nft"), (Backend::IptablesLegacy, "legacy")];
 
-/// What is refused and read nevertheless, with the backend that refuses it, and why.
-const READ_NEVERTHELESS: [(&str, &str, &str); 0] = [];
+/// What is refused and read nevertheless. Only iptables itself refuses to drop in nat, the kernel does not: a
+/// rule that nft has added there is printed by iptables-nft-save.
+const READ_NEVERTHELESS: [&str; 1] = ["DROP in nat"];
 
 /// Some rules to load.
 struct Case {
@@ -33,7 +34,7 @@ fn what_is_refused_is_an_error() {
     let mut refused = 0;
     for case in &cases {
         for (backend, name) in BACKENDS {
-            let known = READ_NEVERTHELESS.iter().any(|(title, of, _)| (*title, *of) == (&case.title, name));
+            let known = READ_NEVERTHELESS.contains(&case.title.as_str());
             let restored = restore(case, name);
             let read = read(case, backend);
             refused += usize::from(restored.is_err());

@@ -194,16 +194,9 @@ impl RuleReader<'_, '_> {
     }
 
     fn check_place(&self, kind: Kind, word: Word<'_>) -> Result<()> {
+        let Some((table, hooks)) = kind.place() else { return Ok(()) };
         let (name, at) = (word.raw, word.at);
         let wrong = |message: String, help: String| Err(Fault { at, code: "wrong-table", message, help });
-        if kind == Kind::Verdict(Verdict::Drop) && self.context.table == "nat" {
-            let message = "DROP is not allowed in table nat".to_owned();
-            return wrong(
-                message,
-                "iptables refuses it: write the rule in table filter, or in raw".to_owned(),
-            );
-        }
-        let Some((table, hooks)) = kind.place() else { return Ok(()) };
         if self.context.table != table {
             let message = format!("{name} is not allowed in table {}", self.context.table);
             return wrong(message, format!("the kernel takes it in table {table} only"));
