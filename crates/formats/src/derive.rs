@@ -58,9 +58,9 @@ fn ip4(routes: &mut Vec<Route>, link: &Link, address: &Address) {
     }
 }
 
-/// `ipv4_is_zeronet`: 0.0.0.0/8.
+/// `ipv4_is_zeronet`: whether the subnet's address is 0.0.0.0.
 fn in_zeronet(subnet: IpNet) -> bool {
-    matches!(subnet, IpNet::V4(net) if net.network().octets()[0] == 0)
+    matches!(subnet, IpNet::V4(net) if net.network().is_unspecified())
 }
 
 /// addrconf.c, `inet6_addr_add` and `addrconf_prefix_route`.

@@ -165,11 +165,15 @@ fn of_one_table(table: &[&str]) -> Parts {
     }
     let (legacy, nft): (Vec<_>, Vec<_>) = bases.iter().enumerate().partition(|(place, _)| place % 2 == 0);
     let mut parts = Parts::default();
+    // Of a table without base chains iptables-nft-restore makes nothing that could be loaded again.
+    if bases.is_empty() {
+        write(table, &mut parts.legacy);
+        return parts;
+    }
     write(&led_to(table, &legacy), &mut parts.legacy);
     match (&bases[..], table.first()) {
         ([base], Some(&"*nat")) => write(&["*nat", &format!("-A {base}"), "COMMIT"], &mut parts.nft),
-        // Of a table without chains iptables-nft-restore makes nothing.
-        ([] | [_], _) => {}
+        ([_], _) => {}
         _ => write(&led_to(table, &nft), &mut parts.nft),
     }
     parts

@@ -62,10 +62,10 @@ impl<'a> Host<'a> {
         if dst.is_broadcast() || (src.is_unspecified() && dst.is_unspecified()) {
             return Ok(InputRoute::Local(None));
         }
-        if src.octets()[0] == 0 {
+        if src.is_unspecified() {
             return martian_source;
         }
-        if dst.octets()[0] == 0 {
+        if dst.is_unspecified() {
             return martian_destination;
         }
         if dst.is_loopback() || src.is_loopback() {

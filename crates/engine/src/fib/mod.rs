@@ -229,7 +229,7 @@ impl<'a> Fib<'a> {
     /// What kind of address this is to the host (`inet_addr_type`), seen from one interface if given.
     pub(crate) fn address_type(&self, address: IpAddr, interface: Option<InterfaceName>) -> RouteType {
         match address {
-            IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.is_broadcast() => return RouteType::Broadcast,
+            IpAddr::V4(v4) if v4.is_unspecified() || v4.is_broadcast() => return RouteType::Broadcast,
             _ if address.is_multicast() => return RouteType::Multicast,
             IpAddr::V6(v6) if v6.is_unspecified() => return RouteType::Unspec,
             _ => {}

@@ -7,6 +7,7 @@ pub(crate) mod names;
 mod nat;
 mod option;
 pub(crate) mod ports;
+mod reach;
 mod rule;
 pub(crate) mod statistic;
 mod table;
@@ -42,6 +43,8 @@ use table::TableReader;
 /// Reads the lines of a file one after the other.
 pub(super) struct FileReader<'a> {
     file_name: &'a str,
+    /// The whole file.
+    text: &'a str,
     file: FileId,
     backend: Backend,
     family: Family,
@@ -67,6 +70,7 @@ impl<'a> FileReader<'a> {
     pub(super) fn new(file_name: &'a str, file: FileId, backend: Backend, family: Family) -> Self {
         Self {
             file_name,
+            text: "",
             file,
             backend,
             family,
@@ -80,6 +84,7 @@ impl<'a> FileReader<'a> {
     }
 
     pub(super) fn read(mut self, text: &'a str) -> (Vec<Table>, Vec<Diagnostic>) {
+        self.text = text;
         let mut place = Place { number: 0, start: 0, text: "" };
         for line in text.split_inclusive('\n') {
             place.number = place.number.saturating_add(1);
@@ -186,7 +191,13 @@ impl<'a> FileReader<'a> {
     }
 
     fn close(&mut self, table: TableReader<'a>) {
-        self.tables.push(table.finish());
+        let table = table.finish();
+        for (origin, fault) in reach::faults(&table) {
+            let span = origin.span.start as usize..origin.span.end as usize;
+            let text = self.text.get(span).unwrap_or("");
+            self.report(Place { number: origin.line, start: 0, text }, Severity::Error, fault, None);
+        }
+        self.tables.push(table);
     }
 
     fn end(&mut self, place: Place<'a>) {

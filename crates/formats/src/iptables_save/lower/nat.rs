@@ -45,7 +45,7 @@ fn to_range(rule: &RuleReader<'_, '_>, word: Word<'_>, range: NatRange, base: bo
     } else {
         let plain: String =
             address_text.chars().filter(|character| !matches!(character, '[' | ']')).collect();
-        Some(value::address_range(&plain, family).ok_or_else(|| {
+        Some(value::addresses(&plain, family).ok_or_else(|| {
             let help = match family {
                 Family::Ip4 => "write ADDRESS[-ADDRESS][:PORT[-PORT]], such as 192.0.2.1:8080",
                 Family::Ip6 => "write ADDRESS[-ADDRESS] or [ADDRESS]:PORT, such as [2001:db8::1]:8080",
@@ -101,8 +101,9 @@ fn bad_ports(word: Word<'_>, base_allowed: bool) -> Fault {
 }
 
 fn check_protocol(rule: &RuleReader<'_, '_>, word: Word<'_>) -> Result<()> {
-    let known = rule.protocol.filter(|protocol| !protocol.inverted);
-    // libxt_NAT.c takes ICMP too: its identifier is drawn from the range.
+    // libxt_NAT.c takes ICMP too: its identifier is drawn from the range. Whether `!` stands before the
+    // protocol it does not ask.
+    let known = rule.protocol;
     let allowed = |number| Protocol(number).has_ports() || Protocol(number).is_icmp();
     if known.is_some_and(|protocol| allowed(protocol.number)) {
         return Ok(());

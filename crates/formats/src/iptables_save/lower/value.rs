@@ -139,9 +139,14 @@ pub(super) fn under(field: Field, address: IpAddr, mask: IpAddr) -> Test {
 
 /// `FIRST[-LAST]`, in that order.
 pub(super) fn address_range(text: &str, family: Family) -> Option<(IpAddr, IpAddr)> {
+    addresses(text, family).filter(|(first, last)| first <= last)
+}
+
+/// FIRST-LAST in any order: iptables takes a range to translate to that is reversed, and the kernel counts
+/// from FIRST on and begins anew at zero.
+pub(super) fn addresses(text: &str, family: Family) -> Option<(IpAddr, IpAddr)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (address(first, family)?, address(last, family)?);
-    (first <= last).then_some((first, last))
+    Some((address(first, family)?, address(last, family)?))
 }
 
 /// A protocol's number; 0 for `all`.
