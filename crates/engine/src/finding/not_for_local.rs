@@ -16,7 +16,11 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
     let name = evidence.name(host);
     let place = evidence.place(host, rule);
     let asked = shown(&unreached.before, Manip::Dst);
-    let fix = unreached.meant.filter(|_| !unreached.by_chance).map(|meant| {
+    // From a loopback address nothing leaves the host without more than this rule (route.c,
+    // `__mkroute_output`, route_localnet).
+    let stays = |to: std::net::IpAddr| !unreached.before.src.address.is_loopback() || to.is_loopback();
+    let meant = unreached.meant.filter(|meant| !unreached.by_chance && stays(meant.dst.address));
+    let fix = meant.map(|meant| {
         let program = evidence.program(host, rule.table);
         let protocol = unreached.before.protocol;
         let (port, to) = if protocol.has_ports() {
