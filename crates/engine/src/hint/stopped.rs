@@ -58,7 +58,9 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Hint> {
     let header = &end.header;
     let request = rule_text::conditions(header, &[Manip::Src, Manip::Dst], Some(Manip::Dst));
     let mut commands = vec![evidence.command(host, at, "-I", &format!("{request} -j ACCEPT"))?];
-    if !answer_passes(evidence, host, hook, ChainAt { table, chain }) {
+    // A chain of nat is asked for the first packet alone.
+    let is_asked = ruleset.tables[table as usize].name != "nat";
+    if is_asked && !answer_passes(evidence, host, hook, ChainAt { table, chain }) {
         let back = Header { protocol: header.protocol, src: header.dst, dst: header.src };
         let answer = rule_text::conditions(&back, &[Manip::Src, Manip::Dst], Some(Manip::Src));
         let below = RuleRef { rule: at.rule + 1, ..at };
