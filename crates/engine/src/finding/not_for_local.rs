@@ -19,7 +19,12 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
     // From a loopback address nothing leaves the host without more than this rule (route.c,
     // `__mkroute_output`, route_localnet).
     let stays = |to: std::net::IpAddr| !unreached.before.src.address.is_loopback() || to.is_loopback();
-    let meant = unreached.meant.filter(|meant| !unreached.by_chance && stays(meant.dst.address));
+    let leaves = unreached.meant.is_some_and(|meant| !stays(meant.dst.address));
+    let help = match leaves {
+        true => "give OUTPUT the same rule, and ask at an address of the host that is none of loopback",
+        false => "give OUTPUT the same rule",
+    };
+    let meant = unreached.meant.filter(|_| !unreached.by_chance && !leaves);
     let fix = meant.map(|meant| {
         let program = evidence.program(host, rule.table);
         let protocol = unreached.before.protocol;
@@ -39,7 +44,7 @@ pub(super) fn find(evidence: &Evidence<'_, '_>) -> Option<Finding> {
         headline: format!(
             "{place} translates {asked} in PREROUTING only, and connections made on {name} itself pass OUTPUT instead"
         ),
-        help: "give OUTPUT the same rule".to_owned(),
+        help: help.to_owned(),
         rules: vec![rule],
         fix,
     })
