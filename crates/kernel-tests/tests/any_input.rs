@@ -141,7 +141,7 @@ fn deep_json_is_refused() {
 fn traced_through(rules: &str) -> Outcome {
     let text = format!(
         "host c\n  link eth0 10.0.1.2/24\n  route default via 10.0.1.1\n\
-         host r\n  link eth0 10.0.1.1/24\n  link eth1 10.0.2.1/24\n  iptables\n    *filter\n{rules}    COMMIT\n\
+         host r\n  link eth0 10.0.1.1/24\n  link eth1 10.0.2.1/24\n  sysctl net.ipv4.ip_forward=1\n  iptables\n    *filter\n{rules}    COMMIT\n\
          host s\n  link eth0 10.0.2.2/24\n  route default via 10.0.2.1\n\
          segment c:eth0 r:eth0\nsegment r:eth1 s:eth0\n"
     );
@@ -154,10 +154,21 @@ fn traced_through(rules: &str) -> Outcome {
 #[test]
 fn chains_that_jump_in_a_circle_are_undecided() {
     for verb in ["-j", "-g"] {
-        let ring = format!("    -A FORWARD {verb} A\n    -A A {verb} B\n    -A B {verb} A\n");
+        let ring =
+            format!("    -A FORWARD {verb} A\n    -A A {verb} B\n    -A B {verb} A\n    -A B -j DROP\n");
         assert_eq!(traced_through(&ring), Outcome::Undecided, "{verb}");
-        assert_eq!(traced_through(&format!("    -A FORWARD {verb} FORWARD\n")), Outcome::Undecided, "{verb}");
+        let own = format!("    -A FORWARD {verb} FORWARD\n    -A FORWARD -j DROP\n");
+        assert_eq!(traced_through(&own), Outcome::Undecided, "{verb}");
     }
+}
+
+/// Each chain calls the next eight times: 8^14 rules would be tried, each of them a step of the trace.
+#[test]
+fn chains_that_multiply_are_undecided() {
+    let jump = |from: usize| format!("    -A C{from} -j C{}\n", from + 1).repeat(8);
+    let chains: String = (0..14).map(jump).collect();
+    let last = "    -A C14 -m comment --comment last\n";
+    assert_eq!(traced_through(&format!("    -A FORWARD -j C0\n{chains}{last}")), Outcome::Undecided);
 }
 
 /// A hundredth of what the example `million_rules` reads, which takes a debug build a while.

@@ -1,5 +1,6 @@
 //! [`ast`](super::ast) to the model: tables, chains, and each command as a rule.
 
+mod circle;
 mod connection;
 mod header;
 mod module;
@@ -42,6 +43,8 @@ use table::TableReader;
 /// Reads the lines of a file one after the other.
 pub(super) struct FileReader<'a> {
     file_name: &'a str,
+    /// The whole file.
+    text: &'a str,
     file: FileId,
     backend: Backend,
     family: Family,
@@ -64,9 +67,16 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> FileReader<'a> {
-    pub(super) fn new(file_name: &'a str, file: FileId, backend: Backend, family: Family) -> Self {
+    pub(super) fn new(
+        file_name: &'a str,
+        text: &'a str,
+        file: FileId,
+        backend: Backend,
+        family: Family,
+    ) -> Self {
         Self {
             file_name,
+            text,
             file,
             backend,
             family,
@@ -79,9 +89,9 @@ impl<'a> FileReader<'a> {
         }
     }
 
-    pub(super) fn read(mut self, text: &'a str) -> (Vec<Table>, Vec<Diagnostic>) {
+    pub(super) fn read(mut self) -> (Vec<Table>, Vec<Diagnostic>) {
         let mut place = Place { number: 0, start: 0, text: "" };
-        for line in text.split_inclusive('\n') {
+        for line in self.text.split_inclusive('\n') {
             place.number = place.number.saturating_add(1);
             place.text = line.strip_suffix('\n').unwrap_or(line);
             if let Err(fault) = self.line(place) {
@@ -186,7 +196,19 @@ impl<'a> FileReader<'a> {
     }
 
     fn close(&mut self, table: TableReader<'a>) {
-        self.tables.push(table.finish());
+        let (table, circles) = table.finish();
+        self.tables.push(table);
+        for origin in circles {
+            let start = origin.span.start as usize;
+            let text = self.text.get(start..origin.span.end as usize).unwrap_or("");
+            let fault = Fault {
+                at: 0,
+                code: "chain-loop",
+                message: "this jump leads back to its own chain".to_owned(),
+                help: "the kernel refuses such rules: give the output of `iptables-save -c`".to_owned(),
+            };
+            self.report(Place { number: origin.line, start, text }, Severity::Error, fault, None);
+        }
     }
 
     fn end(&mut self, place: Place<'a>) {
