@@ -10,7 +10,7 @@ use natpath_formats::flows::flow_from_words;
 use natpath_formats::iptables_save;
 use natpath_kernel_tests::any_input::{ENTRIES, Entry};
 use natpath_kernel_tests::parse;
-use natpath_model::{Backend, Family, FileId};
+use natpath_model::{Backend, Family, FileId, SourceFile};
 
 /// The files of a directory of `fuzz/`, by target.
 fn kept(directory: &str) -> Vec<(Entry, PathBuf)> {
@@ -137,27 +137,34 @@ fn deep_json_is_refused() {
     }
 }
 
-/// The filter table of a router whose chains are these.
+/// How a flow ends at a router whose filter table has these rules.
 fn traced_through(rules: &str) -> Outcome {
-    let text = format!(
+    let scenario = parse::scenario(
         "host c\n  link eth0 10.0.1.2/24\n  route default via 10.0.1.1\n\
-         host r\n  link eth0 10.0.1.1/24\n  link eth1 10.0.2.1/24\n  sysctl net.ipv4.ip_forward=1\n  iptables\n    *filter\n{rules}    COMMIT\n\
+         host r\n  link eth0 10.0.1.1/24\n  link eth1 10.0.2.1/24\n  sysctl net.ipv4.ip_forward=1\n\
          host s\n  link eth0 10.0.2.2/24\n  route default via 10.0.2.1\n\
-         segment c:eth0 r:eth0\nsegment r:eth1 s:eth0\n"
+         segment c:eth0 r:eth0\nsegment r:eth1 s:eth0\n",
+        "chains.scenario",
     );
-    let scenario = parse::scenario(&text, "circle.scenario").expect("a scenario");
+    let mut network = scenario.expect("a scenario").network;
+    let router = network.hosts.iter_mut().find(|host| host.name == "r").expect("the router");
+    let text = format!("*filter\n{rules}COMMIT\n");
+    let file = FileId(u16::try_from(router.files.len()).expect("few files"));
+    router.ruleset.tables =
+        iptables_save::parse(&text, "iptables-save", file, Backend::Iptables, Family::Ip4).0;
+    router.files.push(SourceFile { name: "iptables-save".to_owned(), text: text.into() });
     let flow = flow_from_words("tcp", "10.0.1.2:4000", "10.0.2.2:80").expect("a flow");
-    let trace = Session::new(&scenario.network).trace(&flow).expect("a trace");
+    let trace = Session::new(&network).trace(&flow).expect("a trace");
     trace.paths[0].result.end.outcome
 }
 
 #[test]
 fn chains_that_jump_in_a_circle_are_undecided() {
     for verb in ["-j", "-g"] {
-        let ring =
-            format!("    -A FORWARD {verb} A\n    -A A {verb} B\n    -A B {verb} A\n    -A B -j DROP\n");
-        assert_eq!(traced_through(&ring), Outcome::Undecided, "{verb}");
-        let own = format!("    -A FORWARD {verb} FORWARD\n    -A FORWARD -j DROP\n");
+        let ring = format!("-A FORWARD {verb} A\n-A A {verb} B\n-A B {verb} A\n-A B -j DROP\n");
+        let declared = ":FORWARD ACCEPT [0:0]\n:A - [0:0]\n:B - [0:0]\n";
+        assert_eq!(traced_through(&format!("{declared}{ring}")), Outcome::Undecided, "{verb}");
+        let own = format!(":FORWARD ACCEPT [0:0]\n-A FORWARD {verb} FORWARD\n-A FORWARD -j DROP\n");
         assert_eq!(traced_through(&own), Outcome::Undecided, "{verb}");
     }
 }
@@ -165,13 +172,14 @@ fn chains_that_jump_in_a_circle_are_undecided() {
 /// Each chain calls the next eight times: 8^14 rules would be tried, each of them a step of the trace.
 #[test]
 fn chains_that_multiply_are_undecided() {
-    let jump = |from: usize| format!("    -A C{from} -j C{}\n", from + 1).repeat(8);
+    let declared: String = (0..15).map(|number| format!(":C{number} - [0:0]\n")).collect();
+    let jump = |from: usize| format!("-A C{from} -j C{}\n", from + 1).repeat(8);
     let chains: String = (0..14).map(jump).collect();
-    let last = "    -A C14 -m comment --comment last\n";
-    assert_eq!(traced_through(&format!("    -A FORWARD -j C0\n{chains}{last}")), Outcome::Undecided);
+    let text = format!("{declared}-A FORWARD -j C0\n{chains}-A C14 -m comment --comment last\n");
+    assert_eq!(traced_through(&text), Outcome::Undecided);
 }
 
-/// A hundredth of what the example `million_rules` reads, which takes a debug build a while.
+/// A tenth of what the example `million_rules` reads, which takes a debug build a while.
 #[test]
 fn many_rules_are_read() {
     let mut text = String::from("*filter\n:FORWARD ACCEPT [0:0]\n");
