@@ -8,7 +8,7 @@ use natpath_engine::Session;
 use natpath_engine::trace::Outcome;
 use natpath_formats::flows::flow_from_words;
 use natpath_formats::iptables_save;
-use natpath_kernel_tests::any_input::{ENTRIES, Entry};
+use natpath_kernel_tests::any_input::{self, ENTRIES, Entry};
 use natpath_kernel_tests::parse;
 use natpath_model::{Backend, Family, FileId, SourceFile};
 
@@ -68,12 +68,12 @@ fn truncated_files_are_read() {
 #[test]
 fn binary_files_are_read() {
     let mut dice = fastrand::Rng::with_seed(97);
-    for (name, entry) in ENTRIES {
+    for (_, entry) in ENTRIES {
         for length in [1, 97, 4096, 65536] {
             let bytes: Vec<u8> = (0..length).map(|_| dice.u8(..)).collect();
             entry(&bytes);
             entry(&vec![0; length]);
-            entry(&[format!("@ {name}\n").as_bytes(), &bytes].concat());
+            entry(&[b"@ iptables-save\n*nat\n-A PREROUTING ", &bytes[..]].concat());
         }
     }
 }
@@ -92,6 +92,9 @@ fn damaged_files_are_read() {
 }
 
 const MEGABYTE: usize = 1 << 20;
+
+/// A flow through the router of the entry point `engine`.
+const FLOW: &str = "tcp 10.0.1.2:4000 10.0.2.2:8080";
 
 #[test]
 fn lines_of_a_megabyte_are_read() {
@@ -114,11 +117,13 @@ fn lines_of_a_megabyte_are_read() {
         format!("load r {words}"),
         format!("[{}", repeated("{},")),
     ];
-    for (name, entry) in ENTRIES {
-        for line in &lines {
-            entry(line.as_bytes());
-            entry(format!("*filter\n:FORWARD ACCEPT [0:0]\n{line}\nCOMMIT\n").as_bytes());
-            entry(format!("@ {name}\n{line}\n").as_bytes());
+    for line in &lines {
+        ENTRIES.iter().for_each(|(_, entry)| entry(line.as_bytes()));
+        let table = format!("*filter\n:FORWARD ACCEPT [0:0]\n{line}\nCOMMIT\n");
+        any_input::iptables_save(table.as_bytes());
+        for (file, text) in [("iptables-save", &table), ("ipset", line), ("conntrack", line), ("flows", line)]
+        {
+            any_input::engine(format!("@ flows\n{FLOW}\n@ {file}\n{text}\n").as_bytes());
         }
     }
 }
