@@ -1,7 +1,8 @@
 //! Walking a base chain: rules in order, jumps and returns, statements.
 
 use natpath_model::{
-    ChainId, ChainKind, ConnmarkOp, Hook, Nat, Origin, Policy, RejectWith, Rule, RuleRef, Statement, Verdict,
+    ChainId, ChainKind, ConnmarkOp, Hook, Nat, Origin, Policy, RejectWith, Rule, RuleRef, Ruleset, Statement,
+    Verdict,
 };
 
 use crate::conntrack::Tracked;
@@ -14,9 +15,11 @@ use crate::trace::{ChainEnd, Effect, Outcome, Step, Why};
 
 /// The deepest nesting of jumps, as the kernel enforces it (nf_tables.h, `NFT_JUMP_STACK_SIZE`).
 const MAX_DEPTH: usize = 16;
-/// A bound on the rules one packet can meet in one base chain. No listed ruleset comes near it; a chain that
-/// jumps to itself, which the kernel would have refused, ends here.
-const MAX_STEPS: u32 = 50_000_000;
+/// The rules that one packet may try in one base chain, however few there are: each leaves a step in the
+/// trace. Chains that call the next several times multiply; no listed ruleset comes near it.
+const MAX_STEPS: u32 = 1 << 18;
+/// How often a packet may try each rule of a larger table, on average.
+const MAX_TURNS: usize = 4;
 
 /// What a base chain says of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +60,7 @@ impl<O: Observer> Pass<'_, '_, O> {
             let rule_at = RuleRef { table: at.table, chain: place.0, rule: place.1 };
             place.1 += 1;
             tried += 1;
-            if tried > MAX_STEPS {
+            if tried.is_multiple_of(MAX_STEPS) && is_endless(ruleset, at.table, tried) {
                 break (ChainVerdict::End(Reason::of(Outcome::Undecided)), ChainEnd::Rule(rule_at));
             }
             match self.applies(skb, rule_at, rule) {
@@ -265,4 +268,10 @@ fn execute_verdict(verdict: Verdict) -> (RuleVerdict, Effect) {
         Verdict::Jump(to) => (RuleVerdict::Jump(to), Effect::Jump(to)),
         Verdict::Goto(to) => (RuleVerdict::Goto(to), Effect::Goto(to)),
     }
+}
+
+/// Whether a packet has tried more rules of a table than a walk with an end would.
+fn is_endless(ruleset: &Ruleset, table: u32, tried: u32) -> bool {
+    let rules: usize = ruleset.tables[table as usize].chains.iter().map(|chain| chain.rules.len()).sum();
+    tried as usize >= rules.saturating_mul(MAX_TURNS)
 }

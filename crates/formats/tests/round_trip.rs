@@ -287,7 +287,7 @@ fn transport(family: Family) -> BoxedStrategy<String> {
 
 fn target(family: Family) -> BoxedStrategy<String> {
     prop_oneof![
-        one(&["", " -j ACCEPT", " -j DROP", " -j RETURN", " -j USER", " -g USER", " -j USER-2"]),
+        one(&["", " -j ACCEPT", " -j DROP", " -j RETURN", " -j USER-2", " -g USER-2"]),
         (one(&["--set-xmark", "--set-mark", "--or-mark"]), mark())
             .prop_map(|(option, mark)| format!(" -j MARK {option} {mark}")),
         (one(&["--save-mark", "--restore-mark"]), any::<u32>(), any::<u32>())

@@ -9,7 +9,7 @@ use natpath_model::{Family, InterfaceName, IpSet, Protocol, Value};
 use super::Words;
 use crate::iptables_save::names_of;
 
-/// The most elements that ranges may make of one line.
+/// The most elements that the ranges of a file may make; `ipset save` prints none.
 const MAX_ELEMENTS: Value = 1 << 20;
 
 /// What is wrong with a line, and at which word.
@@ -39,8 +39,14 @@ impl Span {
     }
 }
 
-/// Reads `ELEMENT [nomatch] [timeout N] ...` into a set.
-pub(super) fn add<'l>(set: &mut IpSet, value: &'l str, words: &mut Words<'l>) -> Result<(), Fault<'l>> {
+/// Reads `ELEMENT [nomatch] [timeout N] ...` into a set. `made` counts what the file's ranges have made of
+/// their lines beyond one element each.
+pub(super) fn add<'l>(
+    set: &mut IpSet,
+    value: &'l str,
+    words: &mut Words<'l>,
+    made: &mut Value,
+) -> Result<(), Fault<'l>> {
     // What a set with timeouts does not say stays as long as its default; 0 is for ever.
     let mut element = Element { nomatch: false, timeout: set.timeout.filter(|seconds| *seconds != 0) };
     while let Some(option) = words.next() {
@@ -79,9 +85,12 @@ pub(super) fn add<'l>(set: &mut IpSet, value: &'l str, words: &mut Words<'l>) ->
         spans.push(span(set, *part, text).ok_or_else(wrong)?);
     }
     let count = spans.iter().fold(1, |count: Value, span| count.saturating_mul(values(span)));
-    if count > MAX_ELEMENTS {
-        return Err(Fault::new(value, "this range stands for more than a million elements"));
+    let more = made.saturating_add(count.saturating_sub(1));
+    if more >= MAX_ELEMENTS {
+        let message = "the ranges down to here stand for more than a million elements";
+        return Err(Fault::new(value, message));
     }
+    *made = more;
     insert_all(set, &spans, &mut Vec::new(), [0; 3], element);
     Ok(())
 }
@@ -167,7 +176,9 @@ fn addresses(set: &IpSet, text: &str) -> Option<Span> {
     let mask = set.mask.unwrap_or(Value::MAX);
     if let Some((first, last)) = text.split_once('-') {
         let (first, last) = (address(set, first)?, address(set, last)?);
-        return (first <= last).then_some(Span { first: first & mask, last: last & mask, length: None });
+        let masked = Span { first: first & mask, last: last & mask, length: None };
+        // A mask may turn the ends of a range around.
+        return (first <= last && masked.first <= masked.last).then_some(masked);
     }
     if let Some((base, length)) = text.split_once('/') {
         let (first, last) = prefix(set, base, length)?;

@@ -21,7 +21,7 @@ mod write;
 pub use write::write;
 
 use natpath_model::set::{Method, Part};
-use natpath_model::{Diagnostic, Family, IpSet, IpSets};
+use natpath_model::{Diagnostic, Family, IpSet, IpSets, Value};
 
 use crate::diagnose::syntax;
 use element::Fault;
@@ -60,8 +60,9 @@ pub(crate) const TYPES: [(&str, Method, &[Part]); 16] = [
 #[must_use]
 pub fn parse(text: &str, file_name: &str) -> (IpSets, Vec<Diagnostic>) {
     let (mut sets, mut diagnostics) = (IpSets::default(), Vec::new());
+    let mut made = 0;
     for (number, line) in (1u32..).zip(text.lines()) {
-        if let Err(fault) = read_line(line, &mut sets) {
+        if let Err(fault) = read_line(line, &mut sets, &mut made) {
             let place = fault.word.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
             let column = u32::try_from(place.min(line.len()) + 1).unwrap_or(u32::MAX);
             diagnostics.push(syntax(file_name, (number, column), fault.message, HELP, line));
@@ -70,7 +71,7 @@ pub fn parse(text: &str, file_name: &str) -> (IpSets, Vec<Diagnostic>) {
     (sets, diagnostics)
 }
 
-fn read_line<'l>(line: &'l str, sets: &mut IpSets) -> Result<(), Fault<'l>> {
+fn read_line<'l>(line: &'l str, sets: &mut IpSets, made: &mut Value) -> Result<(), Fault<'l>> {
     let mut words = Words::new(line);
     match words.next() {
         None => Ok(()),
@@ -85,7 +86,7 @@ fn read_line<'l>(line: &'l str, sets: &mut IpSets) -> Result<(), Fault<'l>> {
             let known = sets.get(name).is_some();
             let value = words.needed("an element")?;
             match sets.get_mut(name).filter(|_| known) {
-                Some(set) => element::add(set, value, &mut words),
+                Some(set) => element::add(set, value, &mut words, made),
                 None => Err(Fault::new(name, format!("there is no set `{name}` before this line"))),
             }
         }

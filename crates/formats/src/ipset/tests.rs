@@ -111,3 +111,20 @@ fn what_is_wrong_has_a_place() {
     check("create a\n", (1, 9));
     check("ipset create\n", (1, 1));
 }
+
+#[test]
+fn ranges_of_a_file_make_no_more_than_a_million_elements() {
+    // Half a million, and a line that alone would be let through.
+    let (sets, diagnostics) = parse("create s hash:ip\nadd s 1.0.0.0/13\nadd s 2.0.0.0/12\n", "ipset");
+    assert_eq!(sets.get("s").map(IpSet::len), Some(1 << 19));
+    let found: Vec<_> = diagnostics.iter().map(|found| (found.line, found.column)).collect();
+    assert_eq!(found, [(3, 7)]);
+}
+
+#[test]
+fn a_mask_that_turns_a_range_around_is_a_fault() {
+    let text = "create s hash:ip bitmask 0.0.0.255\nadd s 10.0.0.200-10.0.1.1\n";
+    let (sets, diagnostics) = parse(text, "ipset");
+    assert_eq!(sets.get("s").map(IpSet::len), Some(0));
+    assert_eq!(diagnostics.len(), 1);
+}

@@ -65,7 +65,7 @@ pub fn parse(
     backend: Backend,
     family: Family,
 ) -> (Vec<Table>, Vec<Diagnostic>) {
-    lower::FileReader::new(file_name, file, backend, family).read(text)
+    lower::FileReader::new(file_name, text, file, backend, family).read()
 }
 
 #[cfg(test)]

@@ -478,3 +478,38 @@ fn long_lines_and_many_rules_are_read() {
     let [found] = &diagnostics[..] else { panic!("one fault: {}", diagnostics.len()) };
     assert!(found.message.contains("more than 65536 rules") && found.text.len() < 500);
 }
+
+/// The kernel refuses all of these (ELOOP), by either backend.
+#[test]
+fn a_jump_back_is_a_fault_and_stays_as_a_construct() {
+    let check = |rules: &str, closing: &[(u32, &str)]| {
+        let text = format!("*filter\n:FORWARD ACCEPT [0:0]\n:A - [0:0]\n:B - [0:0]\n{rules}COMMIT\n");
+        let (tables, diagnostics) = read(&text, Family::Ip4);
+        let found: Vec<_> = diagnostics.iter().map(|found| (found.code, found.line)).collect();
+        let expected: Vec<_> = closing.iter().map(|(line, _)| ("chain-loop", *line)).collect();
+        assert_eq!(found, expected, "{rules}");
+        let rules = tables[0].chains.iter().flat_map(|chain| &chain.rules);
+        let opaque = rules.flat_map(|rule| &rule.statements).filter_map(|statement| match statement {
+            Statement::Opaque(opaque) => Some((opaque.origin.line, opaque.text.as_str())),
+            _ => None,
+        });
+        assert_eq!(opaque.collect::<Vec<_>>(), closing);
+    };
+    check("-A FORWARD -j FORWARD\n", &[(5, "-j FORWARD")]);
+    check("-A FORWARD -j A\n-A A -j B\n-A B -p tcp -j A\n", &[(7, "-j A")]);
+    check("-A FORWARD -g A\n-A A -g B\n-A B -g A\n", &[(7, "-g A")]);
+    check("-A A -j B\n-A B -j FORWARD\n-A FORWARD -j A\n", &[(6, "-j FORWARD")]);
+    // A chain that two rules lead to is no circle.
+    check("-A FORWARD -j A\n-A FORWARD -j B\n-A A -j B\n-A A -j B\n", &[]);
+}
+
+#[test]
+fn chains_may_be_nested_as_deep_as_a_file_is_long() {
+    let declared: String = (0..50_000).map(|number| format!(":C{number} - [0:0]\n")).collect();
+    let jumps: String = (1..50_000).map(|number| format!("-A C{} -j C{number}\n", number - 1)).collect();
+    let text = format!(
+        "*filter\n:FORWARD ACCEPT [0:0]\n{declared}-A FORWARD -j C0\n{jumps}-A C49999 -j C0\nCOMMIT\n"
+    );
+    let (_, diagnostics) = read(&text, Family::Ip4);
+    assert_eq!(diagnostics.iter().map(|found| found.code).collect::<Vec<_>>(), ["chain-loop", "too-deep"]);
+}

@@ -1,5 +1,6 @@
 //! [`ast`](super::ast) to the model: tables, chains, and each command as a rule.
 
+mod circle;
 mod connection;
 mod header;
 mod module;
@@ -67,10 +68,16 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> FileReader<'a> {
-    pub(super) fn new(file_name: &'a str, file: FileId, backend: Backend, family: Family) -> Self {
+    pub(super) fn new(
+        file_name: &'a str,
+        text: &'a str,
+        file: FileId,
+        backend: Backend,
+        family: Family,
+    ) -> Self {
         Self {
             file_name,
-            text: "",
+            text,
             file,
             backend,
             family,
@@ -83,10 +90,9 @@ impl<'a> FileReader<'a> {
         }
     }
 
-    pub(super) fn read(mut self, text: &'a str) -> (Vec<Table>, Vec<Diagnostic>) {
-        self.text = text;
+    pub(super) fn read(mut self) -> (Vec<Table>, Vec<Diagnostic>) {
         let mut place = Place { number: 0, start: 0, text: "" };
-        for line in text.split_inclusive('\n') {
+        for line in self.text.split_inclusive('\n') {
             place.number = place.number.saturating_add(1);
             place.text = line.strip_suffix('\n').unwrap_or(line);
             if let Err(fault) = self.line(place) {
@@ -191,8 +197,9 @@ impl<'a> FileReader<'a> {
     }
 
     fn close(&mut self, table: TableReader<'a>) {
-        let table = table.finish();
-        for (origin, fault) in reach::faults(&table) {
+        let (table, circles) = table.finish();
+        let looped = circles.into_iter().map(|origin| (origin, circle::fault()));
+        for (origin, fault) in looped.chain(reach::faults(&table)) {
             let span = origin.span.start as usize..origin.span.end as usize;
             let text = self.text.get(span).unwrap_or("");
             self.report(Place { number: origin.line, start: 0, text }, Severity::Error, fault, None);

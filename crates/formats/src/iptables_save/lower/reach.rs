@@ -1,4 +1,4 @@
-//! What the kernel refuses because of how chains lead to one another: a loop, a target where its hook can't
+//! What the kernel refuses because of how chains lead to one another: a target where its hook can't
 //! have it, too deep a chain (x_tables.c, `xt_check_table_hooks`; nf_tables_api.c, `nft_chain_validate`).
 
 use natpath_model::{Backend, ChainKind, Hook, Nat, Origin, Statement, Table, Verdict};
@@ -11,16 +11,9 @@ const MAX_DEPTH: usize = 15;
 /// The rules that keep a table from being loaded, each with what is wrong.
 pub(super) fn faults(table: &Table) -> Vec<(Origin, Fault)> {
     let mut found = Vec::new();
-    let order = match order(table) {
-        Ok(order) => order,
-        Err(origin) => {
-            let help = "no packet could leave it: the kernel refuses the table".to_owned();
-            return vec![(origin, fault("chain-loop", "this jump closes a loop of chains".to_owned(), help))];
-        }
-    };
     let mut hooks: Vec<Vec<Hook>> = vec![Vec::new(); table.chains.len()];
     let mut depths = vec![0; table.chains.len()];
-    for from in order {
+    for from in order(table) {
         if let ChainKind::Base { hook, .. } = table.chains[from].kind {
             hooks[from] = vec![hook];
         }
@@ -42,39 +35,33 @@ pub(super) fn faults(table: &Table) -> Vec<(Origin, Fault)> {
     found
 }
 
-/// The chains that packets reach, each after all that lead to it; else a jump that closes a loop.
-fn order(table: &Table) -> Result<Vec<usize>, Origin> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Seen {
-        No,
-        Within,
-        Done,
-    }
-    let mut seen = vec![Seen::No; table.chains.len()];
+/// The chains that packets reach, each after all that lead to it; a table has no loops here ([`super::circle`]).
+fn order(table: &Table) -> Vec<usize> {
+    let mut seen = vec![false; table.chains.len()];
     let mut order = Vec::new();
     let is_base = |at: &usize| matches!(table.chains[*at].kind, ChainKind::Base { .. });
     for base in (0..table.chains.len()).filter(is_base) {
+        if std::mem::replace(&mut seen[base], true) {
+            continue;
+        }
         // The chains from the base chain to here, each with what it leads to and is still to be seen.
         let mut path = vec![(base, led_to(table, base))];
         while let Some((at, left)) = path.last_mut() {
-            let at = *at;
-            seen[at] = Seen::Within;
             match left.pop() {
                 None => {
-                    seen[at] = Seen::Done;
-                    order.push(at);
+                    order.push(*at);
                     path.pop();
                 }
-                Some((to, origin)) => match seen[to] {
-                    Seen::Within => return Err(origin.clone()),
-                    Seen::Done => {}
-                    Seen::No => path.push((to, led_to(table, to))),
-                },
+                Some((to, _)) if !seen[to] => {
+                    seen[to] = true;
+                    path.push((to, led_to(table, to)));
+                }
+                Some(_) => {}
             }
         }
     }
     order.reverse();
-    Ok(order)
+    order
 }
 
 /// The chains that a chain leads to, with the rules that do.

@@ -8,6 +8,7 @@ use natpath_model::{
 };
 
 use super::Place;
+use super::circle;
 use super::rule::{Context, RuleReader, Scratch, Unsupported, position};
 use super::value;
 use crate::iptables_save::ast::{ChainLine, CommandLine, Fault, Word};
@@ -255,11 +256,13 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    pub(super) fn finish(mut self) -> Table {
+    /// The table, and the rules that lead back to their own chain.
+    pub(super) fn finish(mut self) -> (Table, Vec<Origin>) {
         for (front, chain) in self.fronts.iter_mut().zip(&mut self.table.chains) {
             join(front, &mut chain.rules);
         }
-        self.table
+        let circles = circle::open(&mut self.table.chains);
+        (self.table, circles)
     }
 }
 
