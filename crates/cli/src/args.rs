@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 const HELP: &str = "\
 `natpath COMMAND --help` has examples. `natpath man COMMAND | man -l -` is the same as a manual page, and
@@ -69,18 +69,11 @@ Exit status:
 /// The words of `natpath trace`.
 #[derive(Debug, Args)]
 #[command(after_help = TRACE_HELP)]
+#[command(group(ArgGroup::new("what").args(["proto", "flows"]).required(true).multiple(true)))]
 pub(crate) struct TraceArguments {
     /// The recorded network, or a single recorded host [default: the running host]
     #[arg(long, value_name = "DIR")]
     pub(crate) net: Option<PathBuf>,
-
-    /// The interface by which the first packet enters
-    #[arg(long = "in", value_name = "HOST:IFACE", conflicts_with = "from")]
-    pub(crate) enters: Option<String>,
-
-    /// The host that sends the first packet
-    #[arg(long, value_name = "HOST")]
-    pub(crate) from: Option<String>,
 
     /// Print JSON, schema natpath.trace/1
     #[arg(long)]
@@ -94,42 +87,12 @@ pub(crate) struct TraceArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "enters", "from", "icmp_id"])]
     pub(crate) flows: Option<PathBuf>,
 
-    /// The identifier of an ICMP echo request [default: 1]
-    #[arg(long, value_name = "N")]
-    pub(crate) icmp_id: Option<u16>,
-
     /// When to colour the text
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
 
-    /// The protocol
-    #[arg(value_name = "PROTO", required_unless_present = "flows", requires = "dst")]
-    pub(crate) proto: Option<String>,
-
-    /// The source: address and port, or `-`
-    #[arg(value_name = "SRC[:PORT]", allow_hyphen_values = true)]
-    pub(crate) src: Option<String>,
-
-    /// The destination: address and port
-    #[arg(value_name = "DST[:PORT]")]
-    pub(crate) dst: Option<String>,
-
-    /// More of the flow, as in a flows file: iface=, ttl=, mark=, size=, dscp=, uid=, gid=, src-mac=, df
-    #[arg(value_name = "KEY=VALUE")]
-    pub(crate) options: Vec<String>,
-}
-
-impl TraceArguments {
-    /// The flow of the command line in the words of a line of a flows file.
-    pub(crate) fn flow_words(&self) -> Vec<String> {
-        let mut words: Vec<String> =
-            [&self.proto, &self.src, &self.dst].into_iter().flatten().cloned().collect();
-        words.extend(self.options.iter().cloned());
-        words.extend(self.from.iter().map(|host| format!("from={host}")));
-        words.extend(self.enters.iter().map(|place| format!("in={place}")));
-        words.extend(self.icmp_id.iter().map(|id| format!("icmp-id={id}")));
-        words
-    }
+    #[command(flatten)]
+    pub(crate) asked: FlowArguments,
 }
 
 const INSPECT_HELP: &str = "\
@@ -222,9 +185,20 @@ pub(crate) struct VerifyArguments {
     pub(crate) net: PathBuf,
 
     /// A file of flows, as for trace [default: the flow of the command line, else DIR/flows]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "enters", "from"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "enters", "from", "icmp_id"])]
     pub(crate) flows: Option<PathBuf>,
 
+    /// Also show what was seen of the flows that were predicted
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    #[command(flatten)]
+    pub(crate) asked: FlowArguments,
+}
+
+/// A flow in the words of the command line.
+#[derive(Debug, Args)]
+pub(crate) struct FlowArguments {
     /// The interface by which the first packet enters
     #[arg(long = "in", value_name = "HOST:IFACE", conflicts_with = "from")]
     pub(crate) enters: Option<String>,
@@ -233,9 +207,9 @@ pub(crate) struct VerifyArguments {
     #[arg(long, value_name = "HOST")]
     pub(crate) from: Option<String>,
 
-    /// Also show what was seen of the flows that were predicted
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
+    /// The identifier of an ICMP echo request [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) icmp_id: Option<u16>,
 
     /// The protocol
     #[arg(value_name = "PROTO", requires = "dst")]
@@ -249,14 +223,14 @@ pub(crate) struct VerifyArguments {
     #[arg(value_name = "DST[:PORT]")]
     pub(crate) dst: Option<String>,
 
-    /// More of the flow, as in a flows file
+    /// More of the flow, as in a flows file: iface=, ttl=, mark=, size=, dscp=, uid=, gid=, src-mac=, df
     #[arg(value_name = "KEY=VALUE")]
     pub(crate) options: Vec<String>,
 }
 
-impl VerifyArguments {
-    /// The flow of the command line in the words of a line of a flows file; none if there is none.
-    pub(crate) fn flow_words(&self) -> Vec<String> {
+impl FlowArguments {
+    /// The words of a line of a flows file; none if no flow is given.
+    pub(crate) fn words(&self) -> Vec<String> {
         let mut words: Vec<String> =
             [&self.proto, &self.src, &self.dst].into_iter().flatten().cloned().collect();
         if words.is_empty() {
@@ -265,6 +239,7 @@ impl VerifyArguments {
         words.extend(self.options.iter().cloned());
         words.extend(self.from.iter().map(|host| format!("from={host}")));
         words.extend(self.enters.iter().map(|place| format!("in={place}")));
+        words.extend(self.icmp_id.iter().map(|id| format!("icmp-id={id}")));
         words
     }
 }
@@ -341,7 +316,7 @@ mod tests {
         let all = ["natpath", "trace"].into_iter().chain(line.split_whitespace());
         Arguments::try_parse_from(all).map_err(|error| error.kind()).map(|arguments| {
             match arguments.command {
-                Command::Trace(trace) => trace.flow_words(),
+                Command::Trace(trace) => trace.asked.words(),
                 other => panic!("{other:?} is no trace"),
             }
         })

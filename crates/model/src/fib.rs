@@ -103,6 +103,22 @@ pub struct Address {
 }
 
 impl Address {
+    /// A usable address of global scope.
+    #[must_use]
+    pub fn new(local: IpAddr, prefix_length: u8) -> Self {
+        Self {
+            local,
+            prefix_length,
+            peer: None,
+            broadcast: None,
+            scope: Scope::GLOBAL,
+            secondary: false,
+            deprecated: false,
+            tentative: false,
+            no_prefix_route: false,
+        }
+    }
+
     /// The subnet: that of the peer on a point-to-point link.
     #[must_use]
     pub fn subnet(&self) -> Option<IpNet> {

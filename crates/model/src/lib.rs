@@ -40,7 +40,7 @@ pub use flow::Flow;
 pub use hook::{Hook, HookEntry, HookFunction, Manip, Priority};
 pub use matching::{Expr, Field, Match, Opaque, Test};
 pub use net::{Endpoint, Family, Mac, Port, Protocol};
-pub use origin::{FileId, Origin, SourceFile};
+pub use origin::{FileId, Origin, SourceFile, words};
 pub use ruleset::{
     Backend, Chain, ChainId, ChainKind, ChainType, Counter, Policy, Rule, RuleRef, Ruleset, Table,
     TableFamily,

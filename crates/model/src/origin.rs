@@ -26,3 +26,21 @@ pub struct Origin {
     /// The bytes of the item's own text.
     pub span: Range<u32>,
 }
+
+/// The words of a rule's text; one in double quotes is one word, with its quotes.
+#[must_use]
+pub fn words(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let mut quoted = false;
+        let end = rest.find(|letter: char| {
+            quoted ^= letter == '"';
+            letter.is_whitespace() && !quoted
+        });
+        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+        words.push(word);
+        rest = after.trim_start();
+    }
+    words
+}

@@ -345,17 +345,8 @@ fn add_address(link: &mut Link, address: IpAddr, neighbour: Option<&Link>) {
     }
     let subnets = neighbour.into_iter().flat_map(|link| &link.addresses);
     let subnet = subnets.filter_map(Address::subnet).find(|subnet| subnet.contains(&address));
-    link.addresses.push(Address {
-        local: address,
-        prefix_length: subnet.map_or(Family::of(address).bits(), |subnet| subnet.prefix_len()),
-        peer: None,
-        broadcast: None,
-        scope: Scope::GLOBAL,
-        secondary: false,
-        deprecated: false,
-        tentative: false,
-        no_prefix_route: false,
-    });
+    let prefix_length = subnet.map_or(Family::of(address).bits(), |subnet| subnet.prefix_len());
+    link.addresses.push(Address::new(address, prefix_length));
 }
 
 /// Puts the last host's eth0 on the wire of an interface; of a bridge, behind one of its ports.

@@ -26,7 +26,7 @@ const FAILS: u8 = 1;
 /// Runs the command.
 pub(crate) fn run(arguments: &TraceArguments) -> Result<ExitCode> {
     anstream::ColorChoice::write_global(arguments.color.into());
-    let lines = read_flows(arguments.flows.as_deref(), &arguments.flow_words())?;
+    let lines = read_flows(arguments.flows.as_deref(), &arguments.asked.words())?;
     let network = read_snapshot(arguments)?;
     let lines: Vec<_> = lines.into_iter().map(|line| in_full(line, &network)).collect();
     let file = arguments.flows.as_deref();

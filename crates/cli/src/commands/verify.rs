@@ -22,7 +22,7 @@ const PARTS: u8 = 1;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
-    let words = arguments.flow_words();
+    let words = arguments.asked.words();
     let file = flows_file(arguments)?;
     let lines = read_flows(file.as_deref(), &words)?;
     let network = read_network(&arguments.net)?;
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
 
 /// The file of flows: the one given, or that of the network where no flow is given either.
 fn flows_file(arguments: &VerifyArguments) -> Result<Option<PathBuf>> {
-    if arguments.flows.is_some() || arguments.proto.is_some() {
+    if arguments.flows.is_some() || arguments.asked.proto.is_some() {
         return Ok(arguments.flows.clone());
     }
     let own = arguments.net.join("flows");

@@ -1,6 +1,6 @@
 //! Why a rule did not apply: the first of its conditions that failed, in the words of the rule itself.
 
-use natpath_model::{Direction, Expr, Field, Manip, Match, Test, Xt};
+use natpath_model::{Direction, Expr, Field, Manip, Match, Test, Xt, words};
 
 use super::view::RuleView;
 
@@ -55,23 +55,6 @@ fn slice(text: &str, options: &[&str]) -> Option<String> {
     let begin = if at > 0 && words[at - 1] == "!" { at - 1 } else { at };
     let values = words[at + 1..].iter().take_while(|word| !word.starts_with('-') && **word != "!").count();
     Some(words[begin..=at + values].join(" "))
-}
-
-/// The words of a rule; one in double quotes is one word.
-fn words(text: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let mut quoted = false;
-        let end = rest.find(|letter: char| {
-            quoted ^= letter == '"';
-            letter.is_whitespace() && !quoted
-        });
-        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
-        words.push(word);
-        rest = after.trim_start();
-    }
-    words
 }
 
 /// The options of iptables that ask for a field.

@@ -1,6 +1,6 @@
 //! The text of iptables rules: what a rule asks for in its own words, and commands that change it.
 
-use natpath_model::{Family, Field, Manip, Match};
+use natpath_model::{Family, Field, Manip, Match, words};
 
 use crate::trace::Header;
 
@@ -86,23 +86,6 @@ pub(crate) fn conditions(header: &Header, sides: &[Manip], port: Option<Manip>) 
         None => {}
     }
     text
-}
-
-/// The words of a rule; one in double quotes is one word.
-pub(crate) fn words(text: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let mut quoted = false;
-        let end = rest.find(|letter: char| {
-            quoted ^= letter == '"';
-            letter.is_whitespace() && !quoted
-        });
-        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
-        words.push(word);
-        rest = after.trim_start();
-    }
-    words
 }
 
 #[cfg(test)]

@@ -28,12 +28,7 @@ pub(super) fn run(mut run: Run<'_, '_>, id: &str, how: CloseHow) -> FlowRun {
         // Nothing is sent, and nothing is told of it.
         run.refuse_to_send(run.sender_node(), sent, "ENOTCONN");
     }
-    let world = run.world;
-    let unrecorded = run.unrecorded();
-    let (state, env, journeys) = run.into_state();
-    let facts = Facts { reply: None, works, broken: None, sequence };
-    let result = result::gather(world, &state, &env.drawn, &journeys, facts);
-    FlowRun { sent, result, journeys, reply: None, state, env, unrecorded }
+    result::conclude(run, Facts { sent, reply: None, works, broken: None, sequence })
 }
 
 fn header(run: &Run<'_, '_>, connection: Option<&Connection>, by_server: bool) -> Header {

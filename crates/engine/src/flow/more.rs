@@ -27,13 +27,8 @@ pub(super) fn run(mut run: Run<'_, '_>, id: &str, side: Side) -> FlowRun {
         }
         (_, _) => not_open(&mut run, side),
     };
-    let world = run.world;
-    let unrecorded = run.unrecorded();
-    let (state, env, journeys) = run.into_state();
-    let reply = result::first_answer(&journeys);
-    let facts = Facts { reply, works, broken, sequence };
-    let result = result::gather(world, &state, &env.drawn, &journeys, facts);
-    FlowRun { sent, result, journeys, reply, state, env, unrecorded }
+    let reply = result::first_answer(&run.journeys);
+    result::conclude(run, Facts { sent, reply, works, broken, sequence })
 }
 
 /// The sending socket and the other.

@@ -146,7 +146,7 @@ fn conclude(
     server: Option<SocketKey>,
     known: &[SocketKey],
 ) -> FlowRun {
-    let (world, flow, sequence) = (run.world, run.flow, run.state.sequence);
+    let (flow, sequence) = (run.flow, run.state.sequence);
     let sent = Header { protocol: client.protocol, src: client.local, dst: client.remote };
     let sender = run.sender_node();
     let answered = run.state.sockets.get(&client).is_some_and(|socket| socket.state == SocketState::Open);
@@ -170,12 +170,8 @@ fn conclude(
         (None, true) => {}
         (None, false) => run.state.sockets.close(&client),
     }
-    let unrecorded = run.unrecorded();
-    let (state, env, journeys) = run.into_state();
-    let reply = result::first_answer(&journeys);
-    let facts = Facts { reply, works, broken, sequence };
-    let result = result::gather(world, &state, &env.drawn, &journeys, facts);
-    FlowRun { sent, result, journeys, reply, state, env, unrecorded }
+    let reply = result::first_answer(&run.journeys);
+    result::conclude(run, Facts { sent, reply, works, broken, sequence })
 }
 
 /// Whether all the packets that a working flow needs were sent at all.

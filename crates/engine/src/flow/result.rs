@@ -5,13 +5,16 @@ use std::num::NonZeroU16;
 
 use natpath_model::{Direction, Port};
 
+use super::FlowRun;
 use crate::packet::{TcpFlags, Transport, icmp};
-use crate::run::{Journey, State};
+use crate::run::{Journey, Run, State};
 use crate::trace::{Broken, Drawn, End, Entry, Header, HostId, IcmpError, Outcome, PathResult, Place, Reply};
 use crate::world::World;
 
 /// What is known of a flow at the end of its run.
 pub(super) struct Facts {
+    /// What was to be sent.
+    pub(super) sent: Header,
     /// The journey of the first answer.
     pub(super) reply: Option<usize>,
     pub(super) works: bool,
@@ -20,24 +23,22 @@ pub(super) struct Facts {
     pub(super) sequence: u64,
 }
 
-/// Gathers the result of a run.
-pub(super) fn gather(
-    world: &World<'_>,
-    state: &State,
-    drawn: &[Drawn],
-    journeys: &[Journey],
-    facts: Facts,
-) -> PathResult {
+/// Ends a run.
+pub(super) fn conclude(run: Run<'_, '_>, facts: Facts) -> FlowRun {
+    let world = run.world;
+    let unrecorded = run.unrecorded();
+    let (state, env, journeys) = run.into_state();
+    let reply = facts.reply;
     let mut result = PathResult {
         end: ended(&journeys[0]),
-        reply: facts.reply.map(|index| reply_of(&journeys[index])),
+        reply: reply.map(|index| reply_of(&journeys[index])),
         works: facts.works,
         broken: facts.broken,
-        conntrack: new_entries(world, state, facts.sequence),
+        conntrack: new_entries(world, &state, facts.sequence),
         drawn: BTreeMap::new(),
     };
-    result.drawn = drawn_in(&result, drawn);
-    result
+    result.drawn = drawn_in(&result, &env.drawn);
+    FlowRun { sent: facts.sent, result, journeys, reply, state, env, unrecorded }
 }
 
 /// The journey of the first answer to the first packet.

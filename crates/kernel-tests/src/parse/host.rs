@@ -380,7 +380,7 @@ fn listen(line: &Line<'_>) -> Result<Socket, Diagnostic> {
 }
 
 fn loopback() -> Link {
-    let own = |address: IpAddr, length| Address { scope: Scope::HOST, ..address_of(address, length) };
+    let own = |address: IpAddr, length| Address { scope: Scope::HOST, ..Address::new(address, length) };
     Link {
         index: 1,
         name: InterfaceName::LO,
@@ -415,25 +415,9 @@ fn veth(name: InterfaceName, index: u32) -> Link {
 }
 
 fn address(net: IpNet) -> Address {
-    address_of(net.addr(), net.prefix_len())
+    Address::new(net.addr(), net.prefix_len())
 }
 
-fn address_of(local: IpAddr, prefix_length: u8) -> Address {
-    Address {
-        local,
-        prefix_length,
-        peer: None,
-        broadcast: None,
-        scope: Scope::GLOBAL,
-        secondary: false,
-        deprecated: false,
-        tentative: false,
-        no_prefix_route: false,
-    }
-}
-
-/// Adds an address where the kernel lists it: IPv4 primaries by scope, wider ones later, then secondaries
-/// (devinet.c, `__inet_insert_ifa`); IPv6 newest first (addrconf.c, `ipv6_link_dev_addr`).
 fn add_address(addresses: &mut Vec<Address>, mut new: Address) {
     let is_v6 = new.local.is_ipv6();
     let place = if is_v6 {
