@@ -11,6 +11,10 @@ use crate::world::World;
 /// The most runs of one flow from one history.
 const MAX_RUNS: usize = 4096;
 
+/// The most steps that the courses of one line may have together, so that those of a long way (a loop of routes,
+/// thousands of rules) don't fill the memory.
+pub(crate) const MAX_STEPS: usize = 1 << 22;
+
 /// One course, with its probability in its history.
 #[derive(Debug)]
 pub(crate) struct Leaf {
@@ -18,15 +22,18 @@ pub(crate) struct Leaf {
     pub(crate) run: FlowRun,
 }
 
-/// Runs a flow for every combination of picks.
-pub(crate) fn explore(world: &World<'_>, start: &Start<'_>, state: &State) -> Vec<Leaf> {
+/// Runs a flow for every combination of picks, as far as the courses have no more than so many steps together.
+pub(crate) fn explore(world: &World<'_>, start: &Start<'_>, state: &State, max_steps: usize) -> Vec<Leaf> {
     let mut leaves: Vec<Leaf> = Vec::new();
+    let mut steps = 0;
     let mut script = Some(Vec::new());
     while let Some(picks) = script {
         let run = run(world, start, state, &picks);
         script = run.env.choices.following();
+        steps +=
+            run.journeys.iter().flat_map(|journey| &journey.hops).map(|hop| hop.steps.len()).sum::<usize>();
         leaves.push(Leaf { probability: run.env.choices.probability(), run });
-        if script.is_some() && leaves.len() >= MAX_RUNS {
+        if script.is_some() && (leaves.len() >= MAX_RUNS || steps >= max_steps) {
             return settle_doubts(cut_short(leaves), true);
         }
     }
@@ -52,9 +59,10 @@ fn run(world: &World<'_>, start: &Start<'_>, state: &State, picks: &[usize]) -> 
 /// Courses that are not all: they say so, and their probabilities are made to sum to 1.
 fn cut_short(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
     let total: f64 = leaves.iter().map(|leaf| leaf.probability).sum();
+    let tried = leaves.len();
     for leaf in &mut leaves {
         leaf.probability /= total;
-        leaf.run.env.assumptions.insert(Assumption::CoursesCut { tried: MAX_RUNS });
+        leaf.run.env.assumptions.insert(Assumption::CoursesCut { tried });
     }
     leaves
 }

@@ -120,8 +120,9 @@ impl<'a> Session<'a> {
 
     /// All courses of a line, each with the number of the history it follows.
     fn explore(&self, start: &Start<'_>) -> Vec<(usize, Leaf)> {
+        let max_steps = explore::MAX_STEPS / self.histories.len().max(1);
         let of_history = |(index, history): (usize, &History)| {
-            let found = explore::explore(&self.world, start, &history.state);
+            let found = explore::explore(&self.world, start, &history.state, max_steps);
             found.into_iter().map(move |leaf| (index, leaf))
         };
         self.histories.iter().enumerate().flat_map(of_history).collect()

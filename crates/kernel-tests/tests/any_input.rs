@@ -2,10 +2,10 @@
 //! goes through the entry point that the fuzz target of its name has.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use natpath_engine::Session;
-use natpath_engine::trace::Outcome;
+use natpath_engine::trace::{Assumption, Outcome, Path};
 use natpath_formats::flows::flow_from_words;
 use natpath_formats::iptables_save;
 use natpath_kernel_tests::any_input::{self, ENTRIES, Entry};
@@ -14,7 +14,7 @@ use natpath_model::{Backend, Family, FileId, SourceFile};
 
 /// The files of a directory of `fuzz/`, by target.
 fn kept(directory: &str) -> Vec<(Entry, PathBuf)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(directory);
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(directory);
     let of_target = |(name, entry): (&str, Entry)| {
         let found = std::fs::read_dir(root.join(name)).into_iter().flatten().filter_map(Result::ok);
         found.map(|file| (entry, file.path())).collect::<Vec<_>>()
@@ -24,7 +24,7 @@ fn kept(directory: &str) -> Vec<(Entry, PathBuf)> {
 
 #[test]
 fn every_target_has_an_entry_and_a_corpus() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
     let names = |directory: &str| {
         let found = std::fs::read_dir(root.join(directory)).expect("a directory of fuzz/");
         let mut names: Vec<_> = found
@@ -144,6 +144,10 @@ fn deep_json_is_refused() {
 
 /// How a flow ends at a router whose filter table has these rules.
 fn traced_through(rules: &str) -> Outcome {
+    paths_through(rules)[0].result.end.outcome
+}
+
+fn paths_through(rules: &str) -> Vec<Path> {
     let scenario = parse::scenario(
         "host c\n  link eth0 10.0.1.2/24\n  route default via 10.0.1.1\n\
          host r\n  link eth0 10.0.1.1/24\n  link eth1 10.0.2.1/24\n  sysctl net.ipv4.ip_forward=1\n\
@@ -159,8 +163,34 @@ fn traced_through(rules: &str) -> Outcome {
         iptables_save::parse(&text, "iptables-save", file, Backend::Iptables, Family::Ip4).0;
     router.files.push(SourceFile { name: "iptables-save".to_owned(), text: text.into() });
     let flow = flow_from_words("tcp", "10.0.1.2:4000", "10.0.2.2:80").expect("a flow");
-    let trace = Session::new(&network).trace(&flow).expect("a trace");
-    trace.paths[0].result.end.outcome
+    Session::new(&network).trace(&flow).expect("a trace").paths
+}
+
+/// 2^11 courses of 10,000 rules each would take gigabytes.
+#[test]
+fn courses_of_a_long_way_are_cut() {
+    let mut rules = String::from(":FORWARD ACCEPT [0:0]\n");
+    for bit in 0..11 {
+        let mark = 1 << bit;
+        writeln!(
+            rules,
+            "-A FORWARD -m statistic --mode random --probability 0.5 -j CONNMARK --or-mark {mark:#x}"
+        )
+        .expect("a string");
+    }
+    rules.push_str(&"-A FORWARD -s 192.0.2.1/32 -j DROP\n".repeat(10_000));
+    let tried = |path: &Path| {
+        path.assumptions.iter().find_map(|assumption| match assumption {
+            Assumption::CoursesCut { tried } => Some(*tried),
+            _ => None,
+        })
+    };
+    let paths = paths_through(&rules);
+    let tried: Vec<usize> = paths.iter().filter_map(tried).collect();
+    assert_eq!(tried.len(), paths.len(), "all paths say so");
+    assert!((2..1000).contains(&tried[0]), "{} courses", tried[0]);
+    let total: f64 = paths.iter().map(|path| path.probability).sum();
+    assert!((total - 1.0).abs() < 1e-9, "probabilities of {total}");
 }
 
 #[test]
